@@ -1,0 +1,1 @@
+"""A small chat that shows what django_hub is for."""

@@ -1,0 +1,1 @@
+"""The chat: one consumer for the sockets, one for the events, two pages."""

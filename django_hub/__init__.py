@@ -1,0 +1,77 @@
+"""Websocket rooms for Django Channels: hubs with members, ordered events and fast broadcasts.
+
+The floors of this package; a file imports only from those below it:
+
+    apps · checks · management         Django's doors
+    consumers  HubConsumer             workers  HubEvents
+    sync                               the hub_* functions, blocking
+    api                                the hub_* functions
+    adopted · hubs · service           other consumers' sockets; a hub's handle; a worker's hubs
+    relay                              this process's clients
+    outbox · pump                      its parts, the upper
+    sender · groups · bells · fanout · listener     its parts, the lower
+    connection                         one client's socket
+    wires                              how frames get onto it
+    stores · layer                     where members and events live; Channels' layer
+    conf                               settings
+    messages · events · names · ...    pure Python
+"""
+
+from __future__ import annotations
+
+from django_hub.api import (
+    current_hub,
+    current_hubs,
+    hub_add,
+    hub_broadcast,
+    hub_create,
+    hub_destroy,
+    hub_member,
+    hub_members,
+    hub_post,
+    hub_remove,
+    hub_send,
+)
+from django_hub.consumers import HubConsumer
+from django_hub.events import Joined, Left, Message
+from django_hub.exceptions import (
+    HubError,
+    InvalidMessage,
+    InvalidName,
+    Refused,
+    Unavailable,
+    UnreadableEvent,
+)
+from django_hub.hubs import Hub
+from django_hub.members import Member
+from django_hub.messages import Close, Json
+from django_hub.workers import HubEvents
+
+__all__ = [
+    "Close",
+    "Hub",
+    "HubConsumer",
+    "HubError",
+    "HubEvents",
+    "InvalidMessage",
+    "InvalidName",
+    "Joined",
+    "Json",
+    "Left",
+    "Member",
+    "Message",
+    "Refused",
+    "Unavailable",
+    "UnreadableEvent",
+    "current_hub",
+    "current_hubs",
+    "hub_add",
+    "hub_broadcast",
+    "hub_create",
+    "hub_destroy",
+    "hub_member",
+    "hub_members",
+    "hub_post",
+    "hub_remove",
+    "hub_send",
+]

@@ -1,0 +1,88 @@
+"""Consumers that are not ours, and their connections in hubs.
+
+A stock consumer tells nobody of its end: `websocket_disconnect` is not called after an exception or when
+it is cancelled. So both are watched, that method and the consumer's own life (a weak reference).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import Any
+
+from django_hub.connection import Bounds, Connection, Departure, user_id
+from django_hub.relay import Relay
+from django_hub.wires.choice import wire_for
+
+_adopted: weakref.WeakKeyDictionary[Any, dict[str, Connection]] = weakref.WeakKeyDictionary()
+
+
+def adopted(websocket: Any) -> dict[str, Connection]:
+    """The connections of a consumer, by hub."""
+    return _adopted.get(websocket, {})
+
+
+async def adopt(
+    relay: Relay, websocket: Any, hub: str, client_id: str, meta: dict[str, Any], events: str
+) -> None:
+    """Join the consumer's socket to a hub. Raises `TypeError` for what is no such consumer."""
+    connections = _adopted.get(websocket) if _is_consumer(websocket) else None
+    if connections is None:
+        connections = _watch(relay, websocket)
+    previous = connections.get(hub)
+    if previous is not None and previous.left is None:
+        raise TypeError(
+            f"This consumer is in hub {hub!r} already, as {previous.client_id!r}. "
+            "Call hub_remove first to come in under another id."
+        )
+    send = websocket.base_send
+    connection = connections[hub] = Connection(
+        hub=hub,
+        client_id=client_id,
+        meta=meta,
+        user_id=user_id(websocket.scope),
+        events=events,
+        # A SyncConsumer keeps its send wrapped for threads.
+        wire=wire_for(getattr(send, "awaitable", send)),
+        bounds=Bounds(),
+    )
+    await relay.join(connection)
+
+
+def _is_consumer(websocket: Any) -> bool:
+    scope = getattr(websocket, "scope", None)
+    if isinstance(scope, dict) and scope.get("type") == "websocket" and hasattr(websocket, "base_send"):
+        return True
+    raise TypeError(
+        "hub_add takes a Channels websocket consumer whose socket is open, as 'self' in its connect(); "
+        f"got {type(websocket).__name__}."
+    )
+
+
+def _watch(relay: Relay, websocket: Any) -> dict[str, Connection]:
+    connections: dict[str, Connection] = {}
+    _adopted[websocket] = connections
+    loop = asyncio.get_running_loop()
+
+    def leave(departure: Departure) -> None:
+        for connection in connections.values():
+            relay.leave(connection, departure)
+
+    def leave_from_anywhere(departure: Departure) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(leave, departure)
+
+    # The consumer is not held by what watches it: a cycle would put off its end to the next collection.
+    reference = weakref.ref(websocket)
+    disconnect = getattr(type(websocket), "websocket_disconnect", None)
+    if disconnect is not None:
+
+        def watched(message: dict[str, Any]) -> Any:
+            leave_from_anywhere(Departure(reason="close", code=message.get("code")))
+            return disconnect(reference(), message)
+
+        websocket.websocket_disconnect = watched
+
+    lost = Departure(reason="read", error="its consumer ended without leaving")
+    weakref.finalize(websocket, leave_from_anywhere, lost).atexit = False
+    return connections

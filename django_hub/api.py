@@ -1,0 +1,218 @@
+"""What code outside of a hub's own consumers calls: the hub_* functions.
+
+The names and their meaning follow SWI-Prolog's ``library(http/hub)``. All are coroutines (or asynchronous
+iterators); `django_hub.sync` has the same for code that blocks. A hub is given by its name or as a `Hub`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Any, TypeAlias
+
+from django_hub.adopted import adopt, adopted
+from django_hub.conf import get_settings
+from django_hub.connection import Departure
+from django_hub.events import Message
+from django_hub.exceptions import InvalidMessage
+from django_hub.hubs import Hub
+from django_hub.members import Member, plain_meta
+from django_hub.messages import Close, Frame, Sendable, encode
+from django_hub.names import DEFAULT_EVENTS, new_client_id, require_client_id, require_hub_name
+from django_hub.parcels import Entry, Scope
+from django_hub.relay import get_relay
+from django_hub.stores.registry import get_store
+
+HubName: TypeAlias = "Hub | str"
+Condition: TypeAlias = Callable[[Member], bool]
+
+CLOSE_DESTROYED = 4410
+
+
+async def hub_create(name: str, *, events: str | None = None) -> Hub:
+    """Make a hub that stays without clients, and return it. Called again, it updates the options.
+
+    ``events``: the channel whose worker handles it; None leaves what it is (``hub-events`` at first).
+    Hubs need no creating: a client that joins one makes it, until its last client and event are gone.
+    Raises `InvalidName`.
+    """
+    return Hub.of(await get_store().create(require_hub_name(name), events))
+
+
+async def hub_destroy(hub: HubName) -> bool:
+    """End a hub: its sockets are closed with 4410, and it vanishes when their `Left` are handled.
+
+    Events that wait are handled first; nothing is lost. False: there was no such hub.
+    """
+    name = _name(hub)
+    if not await get_store().destroy(name):
+        return False
+    await hub_broadcast(name, Close(CLOSE_DESTROYED, "the hub has ended"))
+    return True
+
+
+async def current_hub(name: str) -> Hub | None:
+    """The hub of that name, if it is there: created, or with clients, or with events not handled yet."""
+    record = await get_store().hub(require_hub_name(name))
+    return Hub.of(record) if record else None
+
+
+async def current_hubs() -> AsyncIterator[Hub]:
+    """All hubs, in the order of their names. One that is there all the while comes exactly once."""
+    after = ""
+    while page := await get_store().hubs(after):
+        for record in page:
+            yield Hub.of(record)
+        after = page[-1].name
+
+
+async def hub_member(hub: HubName, client_id: str) -> Member | None:
+    """The client of that id, if it is in the hub."""
+    return await get_store().member(_name(hub), require_client_id(client_id))
+
+
+async def hub_members(hub: HubName | None = None) -> AsyncIterator[Member]:
+    """The members of one hub, or of all, in the order of hub and client id.
+
+    Read a page at a time: one that is there all the while comes exactly once, one that joins or leaves
+    meanwhile may be in it or not.
+    """
+    if hub is None:
+        async for each in current_hubs():
+            async for member in hub_members(each):
+                yield member
+        return
+    name = _name(hub)
+    after = ""
+    while page := await get_store().members(name, after):
+        for member in page:
+            yield member
+        after = page[-1].client_id
+
+
+async def hub_send(
+    client_id: str, message: Sendable | Message | list[Any], hub: HubName | None = None
+) -> bool:
+    """Send to one client. False, and no exception, where there is no such client.
+
+    ``message`` is a str (text), bytes (binary), dict or `Json` (JSON), `Close`, an event (its data: an
+    echo), or a list of these, sent in their order. Without ``hub``: the newest connection of that id,
+    in whatever hub. Raises `InvalidMessage` (a TypeError) for what can't be sent; then nothing is sent.
+
+    What one caller sends and broadcasts to a client arrives in that order. True says that the client
+    was a member and the message is on its way; if its connection is dying it comes back in
+    `Left.undelivered`, as far as it had reached the client's server.
+    """
+    require_client_id(client_id)
+    frames = [_encoded(each) for each in (message if isinstance(message, list) else [message])]
+    store = get_store()
+    member = await store.find(client_id) if hub is None else await store.member(_name(hub), client_id)
+    if member is None:
+        return False
+    to = (member.connection,)
+    entries = [Entry(member.hub, frame, Scope.ONLY, to) for frame in frames]
+    await get_relay().sender.direct(member.process, entries)
+    return True
+
+
+async def hub_broadcast(
+    hub: HubName,
+    message: Sendable | Message,
+    condition: Condition | None = None,
+    *,
+    exclude: Collection[str] = (),
+) -> None:
+    """Send to all clients of a hub, or to those for whom ``condition(member)`` is true.
+
+    The condition is a plain function, called here, once for each member, before anything is sent; if it
+    raises, nothing is sent. It costs a look at all members: to leave out a few, give their client ids as
+    ``exclude``. All members see a hub's broadcasts of one caller in the same order, each at most once.
+    Raises `InvalidMessage` (a TypeError) for what can't be sent.
+    """
+    name = _name(hub)
+    frame = _encoded(message)
+    left_out = _client_ids(exclude)
+    relay = get_relay()
+    if condition is None:
+        scope = Scope.EXCEPT if left_out else Scope.ALL
+        await relay.sender.broadcast(Entry(name, frame, scope, left_out))
+        return
+    chosen = [
+        member.connection
+        async for member in hub_members(name)
+        if member.client_id not in left_out and _holds(condition, member)
+    ]
+    if chosen:
+        await relay.sender.broadcast(Entry(name, frame, Scope.ONLY, tuple(chosen)))
+
+
+async def hub_add(
+    hub: HubName,
+    websocket: Any,
+    client_id: str | None = None,
+    meta: dict[str, Any] | None = None,
+    *,
+    events: str = DEFAULT_EVENTS,
+) -> str:
+    """Put the socket of any Channels websocket consumer into a hub, and return its client id.
+
+    ``websocket`` is the consumer itself; call this when it has accepted. It goes on as it was: what it
+    receives stays its own, `hub_post` hands it on. It leaves with `hub_remove`, with its socket, or when
+    the consumer ends in any other way. A consumer may be in several hubs. ``events`` is the channel of a
+    hub that isn't there yet. Raises `InvalidName`, `InvalidMessage` (for ``meta``), `TypeError`.
+    """
+    name = _name(hub)
+    client_id = require_client_id(new_client_id() if client_id is None else client_id)
+    plain = plain_meta(meta, get_settings().encoder)
+    await adopt(get_relay(), websocket, name, client_id, plain, events)
+    return client_id
+
+
+async def hub_post(hub: HubName, websocket: Any, data: str | bytes) -> bool:
+    """Put what an added consumer received into the hub's mailbox, as `HubConsumer.post` does.
+
+    Waits while the mailbox is full. False: the consumer's socket is not, or no longer, in that hub.
+    """
+    if not isinstance(data, (str, bytes)):
+        raise InvalidMessage(f"A client's message is str or bytes, as received; got {type(data).__name__}.")
+    connection = adopted(websocket).get(_name(hub))
+    return connection is not None and await get_relay().post(connection, data)
+
+
+async def hub_remove(hub: HubName, websocket: Any) -> bool:
+    """Take an added consumer's socket out of the hub; it stays open. False: it wasn't there."""
+    connection = adopted(websocket).pop(_name(hub), None)
+    if connection is None or connection.left is not None:
+        return False
+    await asyncio.shield(get_relay().leave(connection, Departure(reason="close")))
+    return True
+
+
+def _name(hub: HubName) -> str:
+    return hub.name if isinstance(hub, Hub) else require_hub_name(hub)
+
+
+def _encoded(message: object) -> Frame:
+    data = message.data if isinstance(message, Message) else message
+    return encode(data, get_settings().encoder)
+
+
+def _client_ids(exclude: Collection[str]) -> tuple[str, ...]:
+    if isinstance(exclude, (str, bytes)):
+        raise TypeError(
+            f"exclude takes a collection of client ids; got {exclude!r:.80}. Write exclude=[client_id]."
+        )
+    return tuple(require_client_id(client_id) for client_id in exclude)
+
+
+def _holds(condition: Condition, member: Member) -> bool:
+    answer: object = condition(member)
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise TypeError(
+            "The condition of hub_broadcast must be a plain function; got one that must be awaited. "
+            "Look up what it needs before the call."
+        )
+    return bool(answer)

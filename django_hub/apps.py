@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.core import checks
+
+
+class DjangoHubConfig(AppConfig):
+    name = "django_hub"
+    verbose_name = "Hubs"
+
+    def ready(self) -> None:
+        from django_hub.checks import check_configuration
+
+        checks.register(check_configuration)

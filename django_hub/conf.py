@@ -1,0 +1,135 @@
+"""The setting DJANGO_HUB: typed, with defaults, unknown keys refused, read at use.
+
+    DJANGO_HUB = {"PROCESS_LEASE": 15.0, "BEAT": 5.0}
+
+Nothing is kept from the time of import, so `override_settings` just works.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from django_hub.limits import Limits
+
+_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What DJANGO_HUB may say. Times are in seconds.
+
+    ``LAYER``: alias of the channel layer. ``STORE``: ``None`` takes the store that fits the layer
+    (in-memory layer, memory store); ``"memory"`` says so by hand.
+    ``BEAT``: how often a process shows that it lives, looks for dead ones, and rings for mail nobody
+    took. ``PROCESS_LEASE``: not heard of for so long, a process is dead and its clients are ``lost``.
+    ``HUB_LEASE``: so long a worker may be silent before another takes its hub.
+    ``BATCH``: events a worker takes of a hub at once. ``MAILBOX_LIMIT``: events waiting in one hub before
+    its clients' sockets are read no further. ``DEAD_LETTERS``: kept a hub.
+    ``MAX_CONCURRENT_HUBS``: hubs a worker handles side by side.
+    ``EMBEDDED_WORKER``: run the ``channel`` application inside the server; ``None``: with the in-memory
+    layer only. ``JSON_ENCODER``: dotted path of the encoder for dicts and `Json`.
+    ``SHUTDOWN_GRACE``: how long a stopping server or worker may take to tidy up.
+    """
+
+    LAYER: str = "default"
+    STORE: str | None = None
+    BEAT: float = _LIMITS.ring_again
+    PROCESS_LEASE: float = _LIMITS.process_lease
+    HUB_LEASE: float = _LIMITS.hub_lease
+    BATCH: int = _LIMITS.batch
+    MAILBOX_LIMIT: int = _LIMITS.mailbox
+    DEAD_LETTERS: int = _LIMITS.dead_letters
+    MAX_CONCURRENT_HUBS: int = 1000
+    EMBEDDED_WORKER: bool | None = None
+    JSON_ENCODER: str = "django.core.serializers.json.DjangoJSONEncoder"
+    SHUTDOWN_GRACE: float = 5.0
+
+    @property
+    def encoder(self) -> type[json.JSONEncoder]:
+        return _imported_encoder(self.JSON_ENCODER)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            process_lease=self.PROCESS_LEASE,
+            hub_lease=self.HUB_LEASE,
+            ring_again=self.BEAT,
+            batch=self.BATCH,
+            mailbox=self.MAILBOX_LIMIT,
+            dead_letters=self.DEAD_LETTERS,
+        )
+
+
+def get_settings() -> Settings:
+    """DJANGO_HUB as it is now. Raises `ImproperlyConfigured`, saying what to change."""
+    return _read()
+
+
+@functools.lru_cache(maxsize=1)
+def _read() -> Settings:
+    given = getattr(django_settings, "DJANGO_HUB", {})
+    if not isinstance(given, dict):
+        raise ImproperlyConfigured(f"DJANGO_HUB is a dict; got {type(given).__name__}.")
+    known = {field.name: field for field in fields(Settings)}
+    unknown = sorted(str(key) for key in given if key not in known)
+    if unknown:
+        raise ImproperlyConfigured(
+            f"DJANGO_HUB has unknown keys: {', '.join(unknown)}. It may have: {', '.join(sorted(known))}."
+        )
+    for key, value in given.items():
+        _require_type(key, value, str(known[key].type))
+    result = Settings(**given)
+    if result.PROCESS_LEASE < 2 * result.BEAT:
+        raise ImproperlyConfigured(
+            f"DJANGO_HUB['PROCESS_LEASE'] ({result.PROCESS_LEASE}) must be at least twice "
+            f"DJANGO_HUB['BEAT'] ({result.BEAT}): one late beat would declare a living process dead."
+        )
+    return result
+
+
+def _require_type(key: str, value: Any, annotation: str) -> None:
+    allowed: dict[str, tuple[type, ...]] = {
+        "float": (int, float),
+        "int": (int,),
+        "str": (str,),
+        "str | None": (str, type(None)),
+        "bool | None": (bool, type(None)),
+    }
+    right_type = isinstance(value, allowed[annotation])
+    if annotation in ("float", "int"):
+        right_type = right_type and not isinstance(value, bool)
+        if right_type and not value > 0:
+            raise ImproperlyConfigured(f"DJANGO_HUB['{key}'] must be above 0; got {value!r}.")
+    if not right_type:
+        raise ImproperlyConfigured(
+            f"DJANGO_HUB['{key}'] is {annotation}; got {type(value).__name__}: {value!r}."
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _imported_encoder(path: str) -> type[json.JSONEncoder]:
+    try:
+        encoder = import_string(path)
+    except ImportError as error:
+        raise ImproperlyConfigured(f"DJANGO_HUB['JSON_ENCODER']: {error}") from error
+    if not (isinstance(encoder, type) and issubclass(encoder, json.JSONEncoder)):
+        raise ImproperlyConfigured(
+            f"DJANGO_HUB['JSON_ENCODER'] must name a subclass of json.JSONEncoder; got {path!r}."
+        )
+    return encoder
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "DJANGO_HUB":
+        _read.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="django_hub.conf")

@@ -1,0 +1,140 @@
+"""One client's socket in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django_hub.events import Reason, describe, joined_body, left_body, message_body
+from django_hub.messages import Close, Frame
+from django_hub.stores.ops import Join, Leave, Outcome, Post
+from django_hub.wires.base import Outgoing, Wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much may wait for one client before it counts as slow."""
+
+    max_queue_bytes: int = 1024 * 1024
+    max_queue_messages: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """Why a connection ends, as `events.Left` tells it."""
+
+    reason: Reason
+    code: int | None = None
+    error: str | None = None
+
+
+class Connection:
+    """A client's socket in one hub: its identity, its way out, and the ops that tell the store of it.
+
+    ``ended`` is called once, with what ended it, when the connection finds out by itself that it is
+    over: a client too slow (``slow``), a socket that can't be written to (``write``).
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "bounds",
+        "client_id",
+        "ended",
+        "events",
+        "hub",
+        "id",
+        "joined",
+        "left",
+        "posted",
+        "posting",
+        "who",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        *,
+        hub: str,
+        client_id: str,
+        meta: dict[str, Any],
+        user_id: str | None,
+        events: str,
+        wire: Wire,
+        bounds: Bounds,
+    ) -> None:
+        self.id = uuid.uuid4().hex
+        self.hub = hub
+        self.client_id = client_id
+        self.events = events
+        self.who = describe(client_id, user_id, meta)
+        self.wire = wire
+        self.bounds = bounds
+        self.posted = 0
+        # Made when first needed: an idle client has neither posted nor left.
+        self.posting: asyncio.Lock | None = None
+        self.joined: asyncio.Future[Outcome] | None = None
+        self.left: asyncio.Task[None] | None = None
+        self.ended: Callable[[Connection, Departure], None] = _nobody
+        wire.broken = self._broken
+
+    def write(self, outgoing: Outgoing) -> bool:
+        """Send a frame, in order. False: it will never be written. Never waits, never raises."""
+        wire = self.wire
+        if not wire.write(outgoing):
+            return False
+        if wire.waiting_bytes and (
+            wire.waiting_bytes > self.bounds.max_queue_bytes
+            or wire.waiting_frames > self.bounds.max_queue_messages
+        ):
+            self.ended(self, Departure(reason="slow", code=4008))
+        return True
+
+    def close(self, code: int, reason: str = "") -> bool:
+        """Close the socket behind the frames that wait. False: it is closed."""
+        return self.wire.write(Outgoing(Close(code, reason)))
+
+    def join_op(self, process: str, *, again: bool = False) -> Join:
+        now = time.time()
+        return Join(
+            hub=self.hub,
+            client_id=self.client_id,
+            connection=self.id,
+            process=process,
+            events=self.events,
+            who=self.who,
+            at=now,
+            body=joined_body(self.who, now),
+            again=again,
+            posted=self.posted,
+        )
+
+    def post_op(self, data: str | bytes) -> Post:
+        return Post(
+            hub=self.hub,
+            client_id=self.client_id,
+            connection=self.id,
+            number=self.posted + 1,
+            body=message_body(self.who, time.time(), data),
+        )
+
+    def leave_op(self, departure: Departure, undelivered: list[Frame]) -> Leave:
+        messages = tuple(frame for frame in undelivered if not isinstance(frame, Close))
+        body = left_body(self.who, time.time(), departure.reason, departure.code, departure.error, messages)
+        return Leave(hub=self.hub, client_id=self.client_id, connection=self.id, body=body)
+
+    def _broken(self, error: BaseException) -> None:
+        self.ended(self, Departure(reason="write", error=f"{type(error).__name__}: {error}"))
+
+
+def user_id(scope: Mapping[str, Any]) -> str | None:
+    """The primary key, as text, of the user who is logged in on this scope."""
+    user = scope.get("user")
+    return str(user.pk) if user is not None and user.is_authenticated else None
+
+
+def _nobody(connection: Connection, departure: Departure) -> None:
+    """A connection that no relay has taken yet."""

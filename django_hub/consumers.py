@@ -1,0 +1,257 @@
+"""HubConsumer: a websocket consumer whose client is in a hub."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+from channels.consumer import AsyncConsumer
+from channels.exceptions import DenyConnection
+from django.core.exceptions import ImproperlyConfigured
+
+from django_hub.conf import get_settings
+from django_hub.connection import Bounds, Connection, Departure, user_id
+from django_hub.exceptions import InvalidName, Refused
+from django_hub.members import plain_meta
+from django_hub.messages import Close, Sendable, encode
+from django_hub.names import DEFAULT_EVENTS, new_client_id, require_client_id, require_hub_name
+from django_hub.relay import Relay, get_relay
+from django_hub.wires.base import Outgoing, Wire
+from django_hub.wires.choice import wire_for
+
+logger = logging.getLogger(__name__)
+
+CLOSE_TOO_BIG = 1009
+CLOSE_FAILED = 1011
+# What a server that is going away tells its sockets' applications (uvicorn does; daphne cancels them).
+CLOSE_SERVICE_RESTART = 1012
+CLOSE_BAD_NAME = 4400
+CLOSE_FORBIDDEN = 4403
+
+# A connection that ended without a close frame (RFC 6455, 7.1.5).
+_BROKEN = 1006
+
+_Message = dict[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+
+
+class HubConsumer(AsyncConsumer):
+    """Puts its client into a hub, and what the client sends into the hub's mailbox.
+
+    Route it as any consumer: ``path("ws/<hub>/", MyConsumer.as_asgi())``. What happens to the client is
+    handled by the `HubEvents` on the channel ``events``.
+
+    A socket that may not join is first accepted and then closed with a code that says why: 4403 if
+    `authorize` says no (or fails), 4400 for a hub name or client id that can't be one, and any other by
+    raising `Refused`. Refusing before would show browsers nothing but 1006, the same as a server that
+    is down, and they'd come back for ever. `channels.exceptions.DenyConnection` in a hook still
+    refuses with HTTP 403.
+
+    Order: the `Joined` of a client comes before its first message, its messages in the order they were
+    sent, its `Left` last. A message counts as accepted when `on_message` has returned.
+    """
+
+    #: The channel whose worker handles the events of its hubs.
+    events: ClassVar[str] = DEFAULT_EVENTS
+    #: A longer message closes the socket with 1009, before anything looks into it. In bytes.
+    max_message_bytes: ClassVar[int] = 65536
+    #: A client for which more waits is too slow: it is closed with 4008, and leaves as ``slow``.
+    max_queue_bytes: ClassVar[int] = 1024 * 1024
+    max_queue_messages: ClassVar[int] = 10_000
+
+    #: The hub's name and the client's id: set before `on_message` is called.
+    hub: str
+    client_id: str
+
+    _connection: Connection
+    _meta: dict[str, Any]
+    _relay: Relay
+    _wire: Wire
+
+    # Hooks
+
+    async def get_hub(self) -> str:
+        """The name of the hub to join. Default: the ``hub`` of the url route."""
+        try:
+            name: str = self.scope["url_route"]["kwargs"]["hub"]
+        except KeyError:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__} finds no 'hub' in its url route. Route it with one, as in "
+                'path("ws/<hub>/", ...), or override get_hub().'
+            ) from None
+        return name
+
+    async def get_client_id(self) -> str | None:
+        """The client's id in the hub; None for a new one. The newest connection of an id stays, the older
+        is closed with 4409."""
+        return None
+
+    async def get_meta(self) -> dict[str, Any]:
+        """What others may know of the client, as a dict of JSON values: `Member.meta`, `Joined.meta`."""
+        return {}
+
+    async def authorize(self) -> bool:
+        """May this client join? Default: if its user is logged in. `hub` and `client_id` are set."""
+        try:
+            user = self.scope["user"]
+        except KeyError:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}.authorize() finds no user in the scope. Wrap the websocket "
+                "application in channels.auth.AuthMiddlewareStack, or override authorize()."
+            ) from None
+        return bool(user and user.is_authenticated)
+
+    async def on_message(self, data: str | bytes) -> None:
+        """Take what the client sent: str for a text frame, bytes for a binary one. Default: `post` it.
+
+        The next message is read when it returns. If it raises, that is logged and the client leaves
+        with ``read``; its socket is closed with 1011.
+        """
+        await self.post(data)
+
+    # What hooks may call
+
+    async def post(self, data: str | bytes) -> bool:
+        """Put a message into the hub's mailbox. True: its handler will get it.
+
+        Waits while the mailbox is full. False: the client is no longer a member.
+        """
+        return await self._relay.post(self._connection, data)
+
+    async def send(self, message: Sendable) -> bool:  # type: ignore[override]
+        """Send to this client alone, past the hub. False: its socket is closed.
+
+        Raises `InvalidMessage` for what can't be sent. Never waits.
+        """
+        outgoing = Outgoing(encode(message, get_settings().encoder))
+        return self._connection.write(outgoing)
+
+    async def close(self, code: int = 1000, reason: str = "") -> bool:
+        """Close the socket behind what was sent. False: it is closed."""
+        return self._connection.close(code, reason)
+
+    # The life of the socket. Not Channels' own dispatch: that takes two tasks a connection, a channel of
+    # the layer, and a thread hop a message; and nothing of it runs after an exception.
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope = scope
+        if (await receive())["type"] != "websocket.connect":
+            return
+        try:
+            refusal = await self._introduce()
+        except DenyConnection:
+            await send({"type": "websocket.close"})
+            return
+        await send({"type": "websocket.accept"})
+        self._wire = wire_for(send)
+        if refusal is not None:
+            self._wire.write(Outgoing(Close(refusal.code, refusal.reason).shortened()))
+            return
+        await self._live(receive)
+
+    async def _introduce(self) -> Refused | None:
+        """Ask the hooks who this is and whether it may join; a refusal, or None."""
+        try:
+            self.hub = require_hub_name(await self.get_hub())
+            self.client_id = require_client_id(await self.get_client_id() or new_client_id())
+            if await self.authorize():
+                self._meta = plain_meta(await self.get_meta(), get_settings().encoder)
+                return None
+        except Refused as refusal:
+            return refusal
+        except InvalidName as error:
+            return Refused(CLOSE_BAD_NAME, str(error))
+        except (DenyConnection, ImproperlyConfigured):
+            raise
+        except Exception:
+            logger.exception("%s failed while it let a client in; refused", type(self).__name__)
+        return Refused(CLOSE_FORBIDDEN, "not allowed")
+
+    async def _live(self, receive: _Receive) -> None:
+        self._relay = get_relay()
+        connection = self._connection = Connection(
+            hub=self.hub,
+            client_id=self.client_id,
+            meta=self._meta,
+            user_id=user_id(self.scope),
+            events=self.events,
+            wire=self._wire,
+            bounds=Bounds(max_queue_bytes=self.max_queue_bytes, max_queue_messages=self.max_queue_messages),
+        )
+        departure = Departure(reason="shutdown")
+        try:
+            if await self._relay.join(connection):
+                departure = await self._read(receive)
+        except asyncio.CancelledError:
+            # Daphne cancels when it stops, and also when we are busy too long after the socket ended.
+            departure = _departure_waiting(receive) or departure
+            raise
+        except Exception as error:
+            logger.exception(
+                "%s failed on a message of %s in hub %s",
+                type(self).__name__,
+                self.client_id,
+                self.hub,
+            )
+            departure = Departure(
+                reason="read", code=CLOSE_FAILED, error=f"{type(error).__name__}: {error}"
+            )
+            connection.close(CLOSE_FAILED)
+        finally:
+            await self._leave(departure)
+
+    async def _read(self, receive: _Receive) -> Departure:
+        connection = self._connection
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return _departure(message)
+            data = message.get("text")
+            if data is None:
+                data = message.get("bytes") or b""
+            if _is_longer(data, self.max_message_bytes):
+                connection.close(CLOSE_TOO_BIG, f"a message may have {self.max_message_bytes} bytes")
+                return Departure(reason="close", code=CLOSE_TOO_BIG)
+            # What a client still sent to a socket that we closed is nobody's.
+            if not connection.wire.closed and connection.left is None:
+                await self.on_message(data)
+
+    async def _leave(self, departure: Departure) -> None:
+        """Leave, and wait for the store to know: but not for ever, and going on if we are cancelled."""
+        grace = get_settings().SHUTDOWN_GRACE
+        await asyncio.wait([self._relay.leave(self._connection, departure)], timeout=grace)
+        if departure.reason == "shutdown":
+            await asyncio.wait([asyncio.create_task(self._relay.close())], timeout=grace)
+
+
+def _departure(message: _Message) -> Departure:
+    code = message.get("code", 1005)
+    if code == CLOSE_SERVICE_RESTART:
+        return Departure(reason="shutdown", code=code)
+    if code == _BROKEN:
+        return Departure(reason="read", code=code, error="the connection broke")
+    return Departure(reason="close", code=code)
+
+
+def _departure_waiting(receive: _Receive) -> Departure | None:
+    """The departure among what the server has for us already, without waiting."""
+    while True:
+        steps = receive().__await__()
+        try:
+            next(iter(steps))
+        except StopIteration as received:
+            if received.value["type"] == "websocket.disconnect":
+                return _departure(received.value)
+        else:
+            return None
+
+
+def _is_longer(data: str | bytes, most: int) -> bool:
+    if len(data) > most:
+        return True
+    # A character has at most 4 bytes: only long texts that are not ASCII have to be encoded to know.
+    return (
+        isinstance(data, str) and not data.isascii() and len(data) * 4 > most and len(data.encode()) > most
+    )

@@ -1,0 +1,162 @@
+"""Events: what happened to a hub's clients; and their only form outside of Python.
+
+In a mailbox an event is a JSON array, its *body*: kind, the client's part, the time, and what that kind
+adds. The client's part is encoded once a connection (`describe`), and a store can set it into a `Left`
+it has to write by itself without reading it. The event's place in its mailbox (its id) is the store's.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from django_hub.exceptions import UnreadableEvent
+
+Reason: TypeAlias = Literal["close", "read", "write", "replaced", "kicked", "slow", "lost", "shutdown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """A client came into the hub. It stands before everything else of that connection.
+
+    ``id`` is the event's place in the hub's mailbox: rising, and not used again for another event of this
+    hub. A handler that must not act twice on an event (see `HubEvents`) remembers it.
+    ``at`` is when it happened, in seconds since the epoch, by the clock of the process that saw it.
+    """
+
+    hub: str
+    client_id: str
+    user_id: str | None
+    meta: dict[str, Any]
+    id: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A client said something: ``data`` is str for a text frame, bytes for a binary one.
+
+    The messages of one connection come in the order in which the client sent them.
+    """
+
+    hub: str
+    client_id: str
+    user_id: str | None
+    meta: dict[str, Any]
+    id: int
+    at: float
+    data: str | bytes
+
+    def json(self) -> Any:
+        """The data read as JSON. Raises `ValueError` where it is none, however it is broken."""
+        try:
+            return json.loads(self.data)
+        except RecursionError:
+            raise ValueError("The JSON text is nested too deeply.") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A client is gone: exactly one for each `Joined`, also when its process died.
+
+    ``reason``: ``close`` (the socket was closed in order, by either side, with ``code``), ``read`` (the
+    connection broke, or the consumer failed: ``error`` says how), ``write`` (a frame could not be written),
+    ``replaced`` (the same client id joined again), ``kicked``, ``slow`` (it did not take its frames in
+    time), ``lost`` (its server process died), ``shutdown`` (its server was stopped).
+    ``undelivered``: the messages that were waiting for this client and were not written, oldest first.
+    """
+
+    hub: str
+    client_id: str
+    user_id: str | None
+    meta: dict[str, Any]
+    id: int
+    at: float
+    reason: Reason
+    code: int | None = None
+    error: str | None = None
+    undelivered: tuple[str | bytes, ...] = ()
+
+
+Event: TypeAlias = "Joined | Message | Left"
+
+
+def describe(client_id: str, user_id: str | None, meta: dict[str, Any]) -> str:
+    """The client's part of every body of one connection."""
+    return _dump([client_id, user_id, meta])[1:-1]
+
+
+def read_description(who: str) -> tuple[str, str | None, dict[str, Any]]:
+    """Client id, user id and meta back from what `describe` made."""
+    client_id, user_id, meta = json.loads(f"[{who}]")
+    return client_id, user_id, meta
+
+
+def joined_body(who: str, at: float) -> str:
+    return f'["joined",{who},{at!r}]'
+
+
+def message_body(who: str, at: float, data: str | bytes) -> str:
+    return f'["message",{who},{at!r},{_dump(_pack(data))}]'
+
+
+def left_body(
+    who: str,
+    at: float,
+    reason: Reason,
+    code: int | None = None,
+    error: str | None = None,
+    undelivered: tuple[str | bytes, ...] = (),
+) -> str:
+    tail = _dump([reason, code, error, [_pack(data) for data in undelivered]])[1:-1]
+    return f'["left",{who},{at!r},{tail}]'
+
+
+def read_body(hub: str, position: int, body: str) -> Event:
+    """The event of one entry in a mailbox. Raises `UnreadableEvent` for anything else."""
+    try:
+        kind, client_id, user_id, meta, at, *rest = json.loads(body)
+        common = {
+            "hub": hub,
+            "client_id": client_id,
+            "user_id": user_id,
+            "meta": meta,
+            "id": position,
+            "at": at,
+        }
+        match kind, rest:
+            case "joined", []:
+                return Joined(**common)
+            case "message", [data]:
+                return Message(**common, data=_unpack(data))
+            case "left", [reason, code, error, list(undelivered)]:
+                return Left(
+                    **common,
+                    reason=reason,
+                    code=code,
+                    error=error,
+                    undelivered=tuple(_unpack(data) for data in undelivered),
+                )
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UnreadableEvent(f"Not an event's body ({error}): {body!r:.120}") from error
+    raise UnreadableEvent(f"Not an event's body: {body!r:.120}")
+
+
+def _dump(value: object) -> str:
+    # ASCII only: a mailbox entry is then the same text in every store, whatever its encoding.
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _pack(data: str | bytes) -> str | list[str]:
+    return data if isinstance(data, str) else [base64.b64encode(data).decode("ascii")]
+
+
+def _unpack(packed: object) -> str | bytes:
+    match packed:
+        case str():
+            return packed
+        case [str(text)]:
+            return base64.b64decode(text, validate=True)
+    raise ValueError(f"neither text nor packed bytes: {packed!r:.80}")

@@ -1,0 +1,46 @@
+"""What can go wrong, as a tree.
+
+HubError
+├── InvalidName        (ValueError)  a hub name or client id that can't be used
+├── InvalidMessage     (TypeError)   a message that can't become a frame
+├── UnreadableEvent    (ValueError)  an entry of a mailbox that is no event
+├── Refused                          raised in a HubConsumer's hooks: close with this code
+└── Unavailable                      the store or the channel layer can't be reached now
+"""
+
+from __future__ import annotations
+
+
+class HubError(Exception):
+    """The root of all that this package raises by itself."""
+
+
+class InvalidName(HubError, ValueError):
+    """A hub name or client id that is empty, too long, no text, or has a NUL."""
+
+
+class InvalidMessage(HubError, TypeError):
+    """A message that can't become a frame. Raised in the caller, before anybody is sent anything."""
+
+
+class UnreadableEvent(HubError, ValueError):
+    """An entry of a mailbox that is no event of this version. It becomes a dead letter."""
+
+
+class Refused(HubError):
+    """Raise it in a hook of a `HubConsumer` to close the socket with a code and a reason of your own.
+
+    ``code`` is a websocket close code; 4000 to 4999 are an application's own.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"refused with {code}: {reason}" if reason else f"refused with {code}")
+        self.code = code
+        self.reason = reason
+
+
+class Unavailable(HubError):
+    """The store or the channel layer does not answer. Nothing is known of what was asked of it.
+
+    Whoever gets it may ask again: every operation can be repeated (see `django_hub.stores.base`).
+    """

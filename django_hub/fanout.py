@@ -1,0 +1,82 @@
+"""The fan-out: from one parcel to the sockets of this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+
+from django_hub.batching import Batcher
+from django_hub.connection import Connection
+from django_hub.parcels import Entry, Scope
+from django_hub.wires.base import Outgoing
+
+# A fan-out to many clients lets others run this often, looked at once in so many writes.
+_TURN = 0.005
+_WRITES = 64
+# Parcels that may wait here before those who send, and the pump, are held up.
+_BACKLOG = 32
+
+
+class Fanout:
+    """The local connections of each hub, and the one order in which all of them are written to."""
+
+    def __init__(self) -> None:
+        self._hubs: dict[str, dict[str, Connection]] = {}
+        self._entries: Batcher[Sequence[Entry], None] = Batcher(self._deliver, most=1)
+
+    def __len__(self) -> int:
+        """How many hubs have local connections."""
+        return len(self._hubs)
+
+    def __iter__(self) -> Iterator[Connection]:
+        for connections in list(self._hubs.values()):
+            yield from list(connections.values())
+
+    def add(self, connection: Connection) -> None:
+        self._hubs.setdefault(connection.hub, {})[connection.id] = connection
+
+    def remove(self, connection: Connection) -> bool:
+        """True if that was the last one of its hub here."""
+        connections = self._hubs.get(connection.hub, {})
+        connections.pop(connection.id, None)
+        if connections:
+            return False
+        return self._hubs.pop(connection.hub, None) is not None
+
+    def put(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
+        """Write entries to those they are for, behind all that was put before."""
+        return self._entries.put(entries)
+
+    async def room(self) -> None:
+        """Return when not too much waits here."""
+        await self._entries.at_most(_BACKLOG)
+
+    async def idle(self) -> None:
+        await self._entries.idle()
+
+    async def _deliver(self, parcels: Sequence[Sequence[Entry]]) -> Sequence[None]:
+        clock = asyncio.get_running_loop().time
+        turn_ends = clock() + _TURN
+        for entry in (entry for entries in parcels for entry in entries):
+            outgoing = Outgoing(entry.frame)
+            for count, connection in enumerate(self._receivers(entry), 1):
+                connection.write(outgoing)
+                if not count % _WRITES and clock() > turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = clock() + _TURN
+            if clock() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = clock() + _TURN
+        return [None] * len(parcels)
+
+    def _receivers(self, entry: Entry) -> Iterable[Connection]:
+        # A copy: who joins or leaves while others get a turn must not disturb the walk.
+        connections = self._hubs.get(entry.hub, {})
+        match entry.scope:
+            case Scope.ALL:
+                return list(connections.values())
+            case Scope.ONLY:
+                return [connections[key] for key in entry.ids if key in connections]
+            case Scope.EXCEPT:
+                left_out = frozenset(entry.ids)
+                return [c for c in connections.values() if c.client_id not in left_out]

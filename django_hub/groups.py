@@ -1,0 +1,82 @@
+"""The groups this process's relay is in: one a hub that has local clients."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from django_hub.backoff import waits
+from django_hub.layer import Layer
+
+logger = logging.getLogger(__name__)
+
+
+class _Group:
+    __slots__ = ("added", "settling", "wanted")
+
+    def __init__(self) -> None:
+        self.added = False
+        self.wanted = False
+        self.settling: asyncio.Task[None] | None = None
+
+
+class Groups:
+    """Brings the layer's groups to what is wanted, one call a group at a time.
+
+    A hub's last client may leave while its next one comes; two calls under way for one group could arrive
+    in either order. So each group has at most one task, which goes on until what is equals what is wanted.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+        self._groups: dict[str, _Group] = {}
+
+    async def enter(self, group: str, channel: str) -> None:
+        """Return when the channel is in the group."""
+        state = self._groups.setdefault(group, _Group())
+        state.wanted = True
+        while not state.added and state.wanted:
+            await asyncio.shield(self._settle(group, channel, state))
+
+    def leave(self, group: str, channel: str) -> None:
+        """The channel will be out of the group soon."""
+        state = self._groups.get(group)
+        if state is not None:
+            state.wanted = False
+            self._settle(group, channel, state)
+
+    async def refresh(self, channel: str) -> None:
+        """Add the channel to all its groups again: a layer forgets what is older than its group_expiry."""
+        for group, state in list(self._groups.items()):
+            if state.wanted and state.added:
+                await self._layer.group_add(group, channel)
+
+    async def idle(self) -> None:
+        """Return when all is as wanted."""
+        while tasks := [state.settling for state in self._groups.values() if state.settling]:
+            await asyncio.wait(tasks)
+
+    def _settle(self, group: str, channel: str, state: _Group) -> asyncio.Task[None]:
+        if state.settling is None:
+            state.settling = asyncio.create_task(self._settled(group, channel, state))
+        return state.settling
+
+    async def _settled(self, group: str, channel: str, state: _Group) -> None:
+        pauses = waits()
+        try:
+            while state.wanted != state.added:
+                wanted = state.wanted
+                try:
+                    if wanted:
+                        await self._layer.group_add(group, channel)
+                    else:
+                        await self._layer.group_discard(group, channel)
+                except Exception:
+                    logger.exception("The channel layer did not change group %s; trying again", group)
+                    await asyncio.sleep(next(pauses))
+                else:
+                    state.added = wanted
+        finally:
+            state.settling = None
+            if not (state.wanted or state.added):
+                self._groups.pop(group, None)

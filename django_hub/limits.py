@@ -1,0 +1,24 @@
+"""The bounds of a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Times are in seconds.
+
+    ``process_lease``: a process not heard of for so long is dead. ``hub_lease``: a worker that does not
+    renew or commit for so long loses its hub. ``ring_again``: mail nobody claimed for so long is rung
+    for again. ``batch``: events handed out at once. ``mailbox``: events waiting in one hub before Post is
+    refused. ``dead_letters``: kept a hub, the oldest go first, each for ``dead_letter_ttl`` at most.
+    """
+
+    process_lease: float = 30.0
+    hub_lease: float = 30.0
+    ring_again: float = 10.0
+    batch: int = 100
+    mailbox: int = 10_000
+    dead_letters: int = 100
+    dead_letter_ttl: float = 7 * 24 * 3600.0

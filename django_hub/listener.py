@@ -1,0 +1,71 @@
+"""The listener: runs the project's application for one channel, as a worker process does.
+
+Channels' own (`channels.worker`, `asgiref.server`) ends for good with the first message it can't read and
+with the first lost connection, and looks ten times a second for applications that died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from channels.routing import get_default_application
+
+from django_hub.backoff import waits
+from django_hub.layer import Layer
+
+logger = logging.getLogger(__name__)
+
+# Set in the scope of an application that shares its process with the sockets.
+EMBEDDED = "django_hub.embedded"
+
+_Message = dict[str, Any]
+
+
+async def listen(layer: Layer, channel: str) -> None:
+    """Run until cancelled: hand the channel's messages to the application in settings.ASGI_APPLICATION.
+
+    An application that ends is started again with the next message, with a pause that grows while it
+    goes on ending; what it had not read is handed to the next one.
+    """
+    messages: asyncio.Queue[_Message] = asyncio.Queue(maxsize=1000)
+    running = asyncio.create_task(_run_application(channel, messages))
+    pauses = waits()
+    try:
+        while True:
+            try:
+                message = await layer.receive(channel)
+            except Exception:
+                logger.exception("The channel layer gave nothing on %s; trying again", channel)
+                await asyncio.sleep(next(pauses))
+                continue
+            pauses = waits()
+            await messages.put(message)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def _run_application(channel: str, messages: asyncio.Queue[_Message]) -> None:
+    scope = {"type": "channel", "channel": channel, EMBEDDED: True}
+    pauses = waits(first=0.2, most=10.0)
+    while True:
+        try:
+            application: Any = get_default_application()
+            await application(dict(scope), messages.get, _refuse)
+        except Exception:
+            logger.exception(
+                "The application for channel %s failed; it is started again. Is it routed? In asgi.py: "
+                'ProtocolTypeRouter({..., "channel": ChannelNameRouter({"%s": YourEvents.as_asgi()})})',
+                channel,
+                channel,
+            )
+        await asyncio.sleep(next(pauses))
+
+
+async def _refuse(message: _Message) -> None:
+    raise RuntimeError(
+        f"An application for a channel has nobody to send {message.get('type')!r} to; "
+        "answer clients with hub_send and hub_broadcast."
+    )

@@ -1,0 +1,38 @@
+"""A member: a client as the store knows it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django_hub.exceptions import InvalidMessage
+from django_hub.messages import encode_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A client of a hub, as it was when the store was asked.
+
+    ``meta`` is what `HubConsumer.get_meta` (or `hub_add`) gave, ``user_id`` the user's primary key as
+    text or None, ``at`` when it joined, in seconds since the epoch. ``process`` and ``connection``
+    tell which socket it is: a client id that comes back is a new connection.
+    """
+
+    hub: str
+    client_id: str
+    user_id: str | None
+    meta: dict[str, Any]
+    process: str
+    connection: str
+    at: float
+
+
+def plain_meta(meta: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) -> dict[str, Any]:
+    """``meta`` as every process will see it: through JSON and back. Raises `InvalidMessage`."""
+    if meta is None:
+        return {}
+    if not isinstance(meta, dict):
+        raise InvalidMessage(f"A client's meta is a dict of JSON values; got {type(meta).__name__}.")
+    plain: dict[str, Any] = json.loads(encode_json(meta, encoder))
+    return plain

@@ -1,0 +1,137 @@
+"""Messages, and how they become frames.
+
+A **message** is what an application sends: text, bytes, a JSON value or a close. A **frame** is that
+message encoded for the wire, once, by the sender: `str` for a text frame, `bytes` for a binary one,
+`Close` for a close. Encoding is where a bad message is found: in the caller, who can mend it, and never
+in a writer, where it would cost other clients their socket.
+
+ASGI has no message for ping and pong, so these can't be sent; servers send their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from django_hub.exceptions import InvalidMessage
+
+# RFC 6455, section 7.4: the codes an endpoint may put into a close frame, and the reason's room there.
+_CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
+_REASON_BYTES = 123
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """Any JSON value as a text frame: `Json([1, 2])`, `Json(None)`, `Json("text")`.
+
+    A dict needs no wrapping.
+    """
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the socket, with a code (1000, or 3000 to 4999 of your own) and a short reason.
+
+    Frames sent before it go out first; those sent after it are not written.
+    Daphne tells the client no reason over ASGI: rely on the code.
+    """
+
+    code: int = 1000
+    reason: str = ""
+
+    def shortened(self) -> Close:
+        """The same with as much of the reason as a close frame has room for."""
+        return Close(self.code, self.reason.encode()[:_REASON_BYTES].decode(errors="ignore"))
+
+
+Frame: TypeAlias = "str | bytes | Close"
+Sendable: TypeAlias = "str | bytes | Mapping[str, Any] | Json | Close"
+
+
+def encode(message: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) -> Frame:
+    """The frame of one message. Raises `InvalidMessage` (a TypeError) for what can't be sent."""
+    match message:
+        case str():
+            return _utf8(message)
+        case bytes():
+            return message
+        case Mapping():
+            return encode_json(message, encoder)
+        case Json():
+            return encode_json(message.value, encoder)
+        case Close():
+            return _checked(message)
+        case bytearray() | memoryview():
+            return bytes(message)
+        case list() | tuple():
+            raise InvalidMessage(
+                f"Expected one message; got a {type(message).__name__} of {len(message)}. "
+                "Wrap it as Json([...]) to send it as a JSON array, or call once a message."
+            )
+    raise InvalidMessage(
+        "A message is str (text), bytes (binary), dict or Json(value) (JSON), or Close(code, reason); "
+        f"got {type(message).__name__}: {message!r:.80}."
+    )
+
+
+def encode_json(value: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) -> str:
+    """``value`` as JSON text. Raises `InvalidMessage` where JSON has no such value.
+
+    The keys of an object must be text: `json` would turn ``1`` into ``"1"`` without a word, and the
+    receiver would look for a key that isn't there.
+    """
+    try:
+        _require_text_keys(value)
+        text = json.dumps(value, cls=encoder, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    except InvalidMessage:
+        raise
+    except RecursionError:
+        raise InvalidMessage("The value can't be sent as JSON: it is nested too deeply.") from None
+    except (TypeError, ValueError) as error:
+        raise InvalidMessage(f"The value can't be sent as JSON: {error}.") from error
+    return _utf8(text)
+
+
+def _require_text_keys(value: object) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InvalidMessage(
+                    f"The keys of a JSON object are text; got {type(key).__name__}: {key!r:.80}. "
+                    "Convert it with str()."
+                )
+            if not isinstance(item, (str, int, float)):
+                _require_text_keys(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            if not isinstance(item, (str, int, float)):
+                _require_text_keys(item)
+
+
+def _utf8(text: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidMessage(
+                f"A text message must be writable as UTF-8; got a lone surrogate at {error.start}."
+            ) from None
+    return text
+
+
+def _checked(close: Close) -> Close:
+    code: object = close.code
+    if type(code) is not int or code not in _CLOSE_CODES:
+        raise InvalidMessage(
+            f"A close code is one of RFC 6455, or 3000 to 4999 of your own; got {close.code!r:.80}."
+        )
+    reason: object = close.reason
+    if not isinstance(reason, str) or len(_utf8(reason).encode()) > _REASON_BYTES:
+        raise InvalidMessage(
+            f"A close reason is text of at most {_REASON_BYTES} bytes; got {close.reason!r:.80}."
+        )
+    return close

@@ -1,0 +1,52 @@
+"""The outbox: this process's one ordered way into the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from django_hub.backoff import waits
+from django_hub.batching import Batcher
+from django_hub.bells import Bells
+from django_hub.exceptions import Unavailable
+from django_hub.stores.base import Store
+from django_hub.stores.ops import Address, Op, Outcome
+
+logger = logging.getLogger(__name__)
+
+
+class Outbox:
+    """Join, Post and Leave in the order of `put`, as many as wait in one call of `Store.apply`.
+
+    While the store can't be reached the same call is repeated, as the contract wants it, and what comes
+    next waits; each client has at most one op here, so it is bounded by the clients.
+    """
+
+    def __init__(self, store: Store, bells: Bells, replaced: Callable[[str, Address], None]) -> None:
+        self._store = store
+        self._bells = bells
+        self._replaced = replaced
+        self._ops: Batcher[Op, Outcome] = Batcher(self._flush)
+
+    def put(self, op: Op) -> asyncio.Future[Outcome]:
+        """What became of the op. Giving up the future takes nothing back."""
+        return self._ops.put(op)
+
+    async def idle(self) -> None:
+        await self._ops.idle()
+
+    async def _flush(self, ops: Sequence[Op]) -> Sequence[Outcome]:
+        pauses = waits()
+        while True:
+            try:
+                applied = await self._store.apply(ops)
+            except Unavailable as error:
+                logger.warning("%d changes wait for the store: %s", len(ops), error)
+                await asyncio.sleep(next(pauses))
+            else:
+                break
+        self._bells.ring(applied.wakes)
+        for hub, address in applied.replaced:
+            self._replaced(hub, address)
+        return applied.outcomes

@@ -1,0 +1,37 @@
+"""The pump: takes this process's parcels from the channel layer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from django_hub.backoff import waits
+from django_hub.fanout import Fanout
+from django_hub.layer import Layer
+from django_hub.parcels import unpack
+
+logger = logging.getLogger(__name__)
+
+
+async def pump(layer: Layer, channel: str, fanout: Fanout) -> None:
+    """Run until cancelled. A parcel that can't be read is dropped, a layer that fails is tried again.
+
+    One for the whole process, never cancelled for one client: a cancelled receive of the Redis layer
+    can lose what it had taken, of everybody.
+    """
+    pauses = waits()
+    while True:
+        await fanout.room()
+        try:
+            message = await layer.receive(channel)
+        except Exception:
+            logger.exception("The channel layer gave nothing on %s; trying again", channel)
+            await asyncio.sleep(next(pauses))
+            continue
+        pauses = waits()
+        try:
+            entries = unpack(message)
+        except (ValueError, TypeError, KeyError) as error:
+            logger.warning("A message on %s that is no parcel was dropped: %s", channel, error)
+            continue
+        fanout.put(entries)

@@ -1,0 +1,1 @@
+"""Stores: the contract in `base`, its values in `ops`, and those who keep it."""

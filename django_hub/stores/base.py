@@ -1,0 +1,144 @@
+"""The contract of a store: where members, mailboxes and leases live.
+
+`tests/stores/contract.py` holds every promise of this page as a test, and runs against every store.
+
+Three rules hold everywhere:
+
+* **Atomic in its hub.** A member and the event that tells of it change in one step: they can't disagree.
+* **Everything can be repeated.** A lost reply says nothing about whether the call was carried out; the
+  caller calls again, and the second call changes nothing that the first one did. Join and Leave are told
+  apart by the connection's id, Post by the connection's own counter, commit by the mailbox position.
+  One thing is asked of callers: a call that failed is repeated as it was before anything else is asked
+  for the same connections, and a connection's Join and Leave never stand in one call.
+* **The store's clock.** Leases are measured by the store itself, never by a caller's clock: the clocks of
+  processes differ.
+
+Any operation may raise `Unavailable`; then nothing is known of what was done, and it may be repeated.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from django_hub.limits import Limits
+from django_hub.members import Member
+from django_hub.stores.ops import Applied, Claim, Commit, DeadLetter, HubRecord, Op
+
+
+class Store(ABC):
+    """See the module. A store belongs to one event loop unless it says otherwise."""
+
+    limits: Limits
+
+    # Hubs
+
+    @abstractmethod
+    async def create(self, name: str, events: str | None) -> HubRecord:
+        """Name a hub, so that it stays without members; again, with other ``events``, changes these.
+
+        ``events`` None: those it has, or ``hub-events``.
+        """
+
+    @abstractmethod
+    async def destroy(self, name: str) -> bool:
+        """Take the name away: the hub vanishes with its last member and event. False: it wasn't there."""
+
+    @abstractmethod
+    async def hub(self, name: str) -> HubRecord | None:
+        """The hub, if it is there: named, or with members, or with mail."""
+
+    @abstractmethod
+    async def hubs(self, after: str = "", most: int = 1000) -> list[HubRecord]:
+        """A page of all hubs, in the order of their names, from the first one above ``after``.
+
+        A hub that is there all the while the pages are read stands in them exactly once.
+        """
+
+    # Members
+
+    @abstractmethod
+    async def member(self, hub: str, client_id: str) -> Member | None:
+        """The member of that id, if there is one."""
+
+    @abstractmethod
+    async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:
+        """A page of a hub's members, in the order of their ids; as `hubs`."""
+
+    @abstractmethod
+    async def find(self, client_id: str) -> Member | None:
+        """The newest member of that id in any hub."""
+
+    @abstractmethod
+    async def count(self, hub: str) -> int:
+        """How many members a hub has, in constant time; 0 for a hub that isn't there."""
+
+    # The one ordered write path
+
+    @abstractmethod
+    async def apply(self, ops: Sequence[Op]) -> Applied:
+        """Carry out ops in order, each atomic in its hub; see `Outcome` for what can become of one.
+
+        * Join makes the member and posts `Joined`. Another connection under that id is replaced: its
+          `Left(replaced)` is posted before. The member's own repeated Join changes nothing. REPLACED where
+          this connection was itself replaced since, or is joined ``again`` and another has the id.
+          A Join is never refused for a full mailbox: it would leave a member without its event.
+        * Post appends a message. A number not above the connection's last one is DONE, and nothing changes.
+        * Leave removes the member and posts its `Left`, if the stored connection is this one. Else
+          it is DONE or REPLACED, and nothing changes. It is never refused for a full mailbox.
+        """
+
+    # Mailboxes
+
+    @abstractmethod
+    async def claim(self, hubs: Sequence[str], worker: str) -> list[Claim]:
+        """For each hub: HELD with a token and the first batch, if it has mail and no other worker holds it.
+
+        The same worker gets its own lease again, with the same token. FREE for all other cases.
+        """
+
+    @abstractmethod
+    async def commit(self, commits: Sequence[Commit]) -> list[Claim]:
+        """For each: drop what is done, extend the lease, and answer the next batch (HELD); with no
+        mail left, or where ``release`` is set, give the lease back in the same step (FREE).
+
+        LOST, with nothing changed, if the token is not the hub's. A lease past its time that nobody
+        else took is still the worker's.
+        """
+
+    @abstractmethod
+    async def renew(self, leases: Sequence[tuple[str, str]]) -> list[bool]:
+        """For each hub and token: extend the lease. False, with nothing changed, if it is lost."""
+
+    @abstractmethod
+    async def unclaimed(self) -> list[tuple[str, str]]:
+        """Hubs with mail, without a living lease, and not rung for in the last ``ring_again`` seconds,
+        each with its events channel. They count as rung for from now on."""
+
+    @abstractmethod
+    async def waiting(self) -> int:
+        """How many hubs have mail that is not committed."""
+
+    @abstractmethod
+    async def dead_letters(self, hub: str) -> list[DeadLetter]:
+        """The dead letters of a hub, oldest first. They outlive the hub."""
+
+    @abstractmethod
+    async def drop_dead_letters(self, hub: str) -> int:
+        """Drop them all; how many there were."""
+
+    # Processes
+
+    @abstractmethod
+    async def beat(self, process: str) -> bool:
+        """Extend the process's lease. False: it was not known (new, declared dead, or the store was
+        emptied), and the members it had are no longer members; it is known from now on."""
+
+    @abstractmethod
+    async def reap(self) -> list[tuple[str, str]]:
+        """Remove the members of dead processes, with one `Left(lost)` each, however many call this at
+        once. Returns the hubs that want a wake, as `Applied.wakes`."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of connections. The store can be used again after."""

@@ -1,0 +1,392 @@
+"""The store of one process: plain dicts behind a lock.
+
+It serves the in-memory channel layer, and is the plainest reading of the contract: the Redis store's
+scripts are written against it. Every operation is one short synchronous step, so atomic by itself on
+one loop; the lock is for other threads (`django_hub.sync`, and loops of their own).
+
+An idle hub must be cheap (many hubs with few users is what the original is bad at): no mailbox object
+while it is empty, no lease object while nobody holds it, no task ever.
+"""
+
+from __future__ import annotations
+
+import heapq
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from django_hub.events import left_body, read_description
+from django_hub.limits import Limits
+from django_hub.members import Member
+from django_hub.names import DEFAULT_EVENTS
+from django_hub.stores.base import Store
+from django_hub.stores.ops import (
+    Address,
+    Applied,
+    Claim,
+    Commit,
+    DeadLetter,
+    HubRecord,
+    Join,
+    Lease,
+    Leave,
+    Letter,
+    Op,
+    Outcome,
+    Post,
+)
+
+# How many of the connections it replaced a member remembers, so that a late, repeated Join of one of them
+# is told apart from a new one. More than a client can open while one call is repeated.
+_REMEMBERED = 8
+
+
+@dataclass(slots=True)
+class _Held:
+    """A worker's lease of one hub."""
+
+    token: str
+    worker: str
+    until: float
+
+
+class _Member:
+    __slots__ = ("address", "at", "past", "posted", "who")
+
+    def __init__(self, op: Join, past: tuple[str, ...]) -> None:
+        self.address = Address(op.process, op.connection)
+        self.at = op.at
+        self.past = past
+        self.posted = op.posted
+        self.who = op.who
+
+
+class _Hub:
+    __slots__ = ("events", "held", "mail", "members", "name", "named", "rung")
+
+    def __init__(self, name: str, events: str) -> None:
+        self.name = name
+        self.events = events
+        self.named = False
+        self.members: dict[str, _Member] = {}
+        self.mail: deque[Letter] | None = None
+        self.held: _Held | None = None
+        self.rung = 0.0
+
+    def record(self) -> HubRecord:
+        return HubRecord(name=self.name, events=self.events, named=self.named)
+
+
+class MemoryStore(Store):
+    """All of the contract for one process, from any thread or loop. Nothing outlives the process."""
+
+    def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.time) -> None:
+        self.limits = limits or Limits()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._hubs: dict[str, _Hub] = {}
+        self._with_mail: dict[str, None] = {}
+        # The hubs a client id is in, the newest last.
+        self._hubs_of: dict[str, tuple[str, ...]] = {}
+        self._processes: dict[str, float] = {}
+        self._members_of: dict[str, set[tuple[str, str]]] = {}
+        self._dead: dict[str, deque[DeadLetter]] = {}
+        # One counter for all hubs, begun at the clock: ids go on rising when a hub vanishes and is back.
+        self._position = int(clock() * 1_000_000)
+
+    # Hubs
+
+    async def create(self, name: str, events: str | None) -> HubRecord:
+        with self._lock:
+            hub = self._hub(name, events or DEFAULT_EVENTS)
+            hub.named = True
+            if events:
+                hub.events = events
+            return hub.record()
+
+    async def destroy(self, name: str) -> bool:
+        with self._lock:
+            hub = self._hubs.get(name)
+            if hub is None:
+                return False
+            hub.named = False
+            self._vanish_if_empty(hub)
+            return True
+
+    async def hub(self, name: str) -> HubRecord | None:
+        with self._lock:
+            hub = self._hubs.get(name)
+            return hub.record() if hub else None
+
+    async def hubs(self, after: str = "", most: int = 1000) -> list[HubRecord]:
+        with self._lock:
+            names = heapq.nsmallest(most, (name for name in self._hubs if name > after))
+            return [self._hubs[name].record() for name in names]
+
+    # Members
+
+    async def member(self, hub: str, client_id: str) -> Member | None:
+        with self._lock:
+            return self._member(hub, client_id)
+
+    async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:
+        with self._lock:
+            found = self._hubs.get(hub)
+            ids = found.members if found else {}
+            page = heapq.nsmallest(most, (client_id for client_id in ids if client_id > after))
+            return [self._known(hub, client_id, ids[client_id]) for client_id in page]
+
+    async def find(self, client_id: str) -> Member | None:
+        with self._lock:
+            hubs = self._hubs_of.get(client_id)
+            return self._member(hubs[-1], client_id) if hubs else None
+
+    async def count(self, hub: str) -> int:
+        with self._lock:
+            found = self._hubs.get(hub)
+            return len(found.members) if found else 0
+
+    # The one ordered write path
+
+    async def apply(self, ops: Sequence[Op]) -> Applied:
+        applied = Applied(outcomes=[])
+        with self._lock:
+            for op in ops:
+                match op:
+                    case Join():
+                        outcome = self._join(op, applied)
+                    case Post():
+                        outcome = self._post(op, applied)
+                    case Leave():
+                        outcome = self._leave(op, applied)
+                applied.outcomes.append(outcome)
+        return applied
+
+    def _join(self, op: Join, applied: Applied) -> Outcome:
+        hub = self._hub(op.hub, op.events)
+        old = hub.members.get(op.client_id)
+        past: tuple[str, ...] = ()
+        if old is not None:
+            if old.address.connection == op.connection:
+                return Outcome.DONE
+            if op.again or op.connection in old.past:
+                return Outcome.REPLACED
+            self._remove(hub, op.client_id)
+            self._append(hub, left_body(old.who, self._clock(), "replaced"), applied)
+            applied.replaced.append((op.hub, old.address))
+            past = (*old.past, old.address.connection)[-_REMEMBERED:]
+        hub.members[op.client_id] = _Member(op, past)
+        self._hubs_of[op.client_id] = (*self._hubs_of.get(op.client_id, ()), op.hub)
+        self._members_of.setdefault(op.process, set()).add((op.hub, op.client_id))
+        # A process that joins members lives, also where its first beat is still to come.
+        self._processes.setdefault(op.process, self._clock() + self.limits.process_lease)
+        self._append(hub, op.body, applied)
+        return Outcome.DONE
+
+    def _post(self, op: Post, applied: Applied) -> Outcome:
+        hub = self._hubs.get(op.hub)
+        member = hub.members.get(op.client_id) if hub else None
+        if hub is None or member is None:
+            return Outcome.UNKNOWN
+        if member.address.connection != op.connection:
+            return Outcome.REPLACED
+        if op.number <= member.posted:
+            return Outcome.DONE
+        if hub.mail is not None and len(hub.mail) >= self.limits.mailbox:
+            return Outcome.FULL
+        member.posted = op.number
+        self._append(hub, op.body, applied)
+        return Outcome.DONE
+
+    def _leave(self, op: Leave, applied: Applied) -> Outcome:
+        hub = self._hubs.get(op.hub)
+        member = hub.members.get(op.client_id) if hub else None
+        if hub is None or member is None:
+            return Outcome.DONE
+        if member.address.connection != op.connection:
+            return Outcome.REPLACED
+        self._remove(hub, op.client_id)
+        self._append(hub, op.body, applied)
+        return Outcome.DONE
+
+    # Mailboxes
+
+    async def claim(self, hubs: Sequence[str], worker: str) -> list[Claim]:
+        with self._lock:
+            return [self._claim(name, worker) for name in hubs]
+
+    def _claim(self, name: str, worker: str) -> Claim:
+        hub = self._hubs.get(name)
+        if hub is None or hub.mail is None:
+            return Claim(name, Lease.FREE)
+        held = hub.held
+        if held is None or (held.worker != worker and held.until <= self._clock()):
+            held = hub.held = _Held(secrets.token_hex(8), worker, 0.0)
+        elif held.worker != worker:
+            return Claim(name, Lease.FREE)
+        return self._next_batch(hub, held)
+
+    async def commit(self, commits: Sequence[Commit]) -> list[Claim]:
+        with self._lock:
+            return [self._commit(commit) for commit in commits]
+
+    def _commit(self, commit: Commit) -> Claim:
+        hub = self._holding(commit.hub, commit.token)
+        if hub is None or hub.held is None:
+            return Claim(commit.hub, Lease.LOST)
+        done = False
+        while hub.mail and hub.mail[0].position <= commit.position:
+            hub.mail.popleft()
+            done = True
+        if done:
+            self._bury(commit)
+        if not hub.mail:
+            hub.mail = None
+            del self._with_mail[hub.name]
+        if hub.mail is None or commit.release:
+            hub.held = None
+            # Given back with mail left: the next look of anybody rings for it, without the usual wait.
+            hub.rung = 0.0
+            self._vanish_if_empty(hub)
+            return Claim(commit.hub, Lease.FREE)
+        return self._next_batch(hub, hub.held)
+
+    def _next_batch(self, hub: _Hub, held: _Held) -> Claim:
+        held.until = self._clock() + self.limits.hub_lease
+        mail = hub.mail or ()
+        batch = tuple(letter for letter, _ in zip(mail, range(self.limits.batch), strict=False))
+        return Claim(hub.name, Lease.HELD, held.token, batch)
+
+    async def renew(self, leases: Sequence[tuple[str, str]]) -> list[bool]:
+        with self._lock:
+            return [self._renew(name, token) for name, token in leases]
+
+    def _renew(self, name: str, token: str) -> bool:
+        hub = self._holding(name, token)
+        if hub is None or hub.held is None:
+            return False
+        hub.held.until = self._clock() + self.limits.hub_lease
+        return True
+
+    async def unclaimed(self) -> list[tuple[str, str]]:
+        with self._lock:
+            now = self._clock()
+            found = []
+            for name in self._with_mail:
+                hub = self._hubs[name]
+                free = hub.held is None or hub.held.until <= now
+                if free and hub.rung <= now - self.limits.ring_again:
+                    hub.rung = now
+                    found.append((name, hub.events))
+            return found
+
+    async def waiting(self) -> int:
+        with self._lock:
+            return len(self._with_mail)
+
+    async def dead_letters(self, hub: str) -> list[DeadLetter]:
+        with self._lock:
+            self._forget_dead_letters(hub)
+            return list(self._dead.get(hub, ()))
+
+    async def drop_dead_letters(self, hub: str) -> int:
+        with self._lock:
+            return len(self._dead.pop(hub, ()))
+
+    # Processes
+
+    async def beat(self, process: str) -> bool:
+        with self._lock:
+            known = process in self._processes
+            self._processes[process] = self._clock() + self.limits.process_lease
+            return known
+
+    async def reap(self) -> list[tuple[str, str]]:
+        with self._lock:
+            now = self._clock()
+            applied = Applied(outcomes=[])
+            for process in [name for name, until in self._processes.items() if until <= now]:
+                del self._processes[process]
+                for name, client_id in list(self._members_of.get(process, ())):
+                    hub = self._hubs[name]
+                    who = hub.members[client_id].who
+                    self._remove(hub, client_id)
+                    self._append(hub, left_body(who, now, "lost"), applied)
+            for name in list(self._dead):
+                self._forget_dead_letters(name)
+            return applied.wakes
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    # Steps of the above; the lock is held.
+
+    def _hub(self, name: str, events: str) -> _Hub:
+        hub = self._hubs.get(name)
+        if hub is None:
+            hub = self._hubs[name] = _Hub(name, events)
+        return hub
+
+    def _member(self, hub: str, client_id: str) -> Member | None:
+        found = self._hubs.get(hub)
+        member = found.members.get(client_id) if found else None
+        return self._known(hub, client_id, member) if member else None
+
+    @staticmethod
+    def _known(hub: str, client_id: str, member: _Member) -> Member:
+        _, user_id, meta = read_description(member.who)
+        return Member(
+            hub=hub,
+            client_id=client_id,
+            user_id=user_id,
+            meta=meta,
+            process=member.address.process,
+            connection=member.address.connection,
+            at=member.at,
+        )
+
+    def _remove(self, hub: _Hub, client_id: str) -> None:
+        member = hub.members.pop(client_id)
+        hubs = tuple(name for name in self._hubs_of[client_id] if name != hub.name)
+        if hubs:
+            self._hubs_of[client_id] = hubs
+        else:
+            del self._hubs_of[client_id]
+        mates = self._members_of[member.address.process]
+        mates.remove((hub.name, client_id))
+        if not mates:
+            del self._members_of[member.address.process]
+
+    def _append(self, hub: _Hub, body: str, applied: Applied) -> None:
+        now = self._clock()
+        self._position = max(self._position + 1, int(now * 1_000_000))
+        if hub.mail is None:
+            hub.mail = deque()
+            hub.rung = now
+            self._with_mail[hub.name] = None
+            applied.wakes.append((hub.name, hub.events))
+        hub.mail.append(Letter(self._position, body))
+
+    def _holding(self, name: str, token: str) -> _Hub | None:
+        hub = self._hubs.get(name)
+        return hub if hub and hub.held and hub.held.token == token else None
+
+    def _vanish_if_empty(self, hub: _Hub) -> None:
+        if not (hub.named or hub.members or hub.mail):
+            self._hubs.pop(hub.name, None)
+
+    def _bury(self, commit: Commit) -> None:
+        if commit.dead:
+            graves = self._dead.setdefault(commit.hub, deque(maxlen=self.limits.dead_letters))
+            graves.extend(commit.dead)
+
+    def _forget_dead_letters(self, hub: str) -> None:
+        letters = self._dead.get(hub)
+        oldest = self._clock() - self.limits.dead_letter_ttl
+        while letters and letters[0].at <= oldest:
+            letters.popleft()
+        if letters is not None and not letters:
+            del self._dead[hub]

@@ -1,0 +1,148 @@
+"""What a store is asked to do, and what it answers: frozen values, no behaviour."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubRecord:
+    """A hub as the store knows it: ``named`` by `hub_create`, or there while it has members or mail.
+
+    ``events`` is the channel whose worker handles it.
+    """
+
+    name: str
+    events: str
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """``who`` is `events.describe`, ``events`` the channel of a hub that isn't there yet.
+
+    ``again``: the connection was a member before and its process was declared dead, or the store was
+    emptied; it never replaces another connection. ``posted`` is then its last accepted Post.
+    """
+
+    hub: str
+    client_id: str
+    connection: str
+    process: str
+    events: str
+    who: str
+    at: float
+    body: str
+    again: bool = False
+    posted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """``number`` counts the connection's messages, from 1."""
+
+    hub: str
+    client_id: str
+    connection: str
+    number: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    hub: str
+    client_id: str
+    connection: str
+    body: str
+
+
+Op: TypeAlias = "Join | Post | Leave"
+
+
+class Outcome(enum.Enum):
+    """What became of an op.
+
+    DONE: carried out, now or by an earlier call of the same op. FULL: the mailbox is at its limit; nothing
+    changed. UNKNOWN: no such member (its process was declared dead, or the store was emptied); nothing
+    changed. REPLACED: another connection has that client id now; nothing changed.
+    """
+
+    DONE = "done"
+    FULL = "full"
+    UNKNOWN = "unknown"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a connection is: its relay's channel, and its id there."""
+
+    process: str
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The answer to `Store.apply`: an outcome an op, in order.
+
+    ``replaced``: connections that lost their client id to a newer one, with the hub: their sockets are to
+    be closed. ``wakes``: hubs that had no mail before and have now, each with its events channel.
+    """
+
+    outcomes: list[Outcome]
+    replaced: list[tuple[str, Address]] = field(default_factory=list)
+    wakes: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One entry of a mailbox: an event's body at its position."""
+
+    position: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """An event whose handler failed, or that could not be read: kept for a human to look at."""
+
+    hub: str
+    position: int
+    body: str
+    error: str
+    at: float
+
+
+class Lease(enum.Enum):
+    """HELD: the token is the hub's, handle the batch. FREE: nothing to do, nothing held. LOST: the
+    hub is another worker's; nothing was changed, stop handling it."""
+
+    HELD = "held"
+    FREE = "free"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to a hub's mailbox, and the next letters of it."""
+
+    hub: str
+    lease: Lease
+    token: str = ""
+    batch: tuple[Letter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All letters up to ``position`` are done with; those in ``dead`` go to the dead letters.
+
+    ``release``: give the lease back even where mail is left.
+    """
+
+    hub: str
+    token: str
+    position: int
+    dead: tuple[DeadLetter, ...] = ()
+    release: bool = False

@@ -1,0 +1,1 @@
+"""Wires: how frames get onto one client's socket."""

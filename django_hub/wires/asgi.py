@@ -1,0 +1,132 @@
+"""The wire for any ASGI server: the application's `send`.
+
+A task a send would cost a third of the rate, and awaiting each client's `send` in turn would let one slow
+client hold all others. So `write` takes one step of send's coroutine itself; most finish there. Only one
+that has to wait is handed to a task, which goes on with what gathers meanwhile, and ends when that is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+from django_hub.messages import Close, Frame
+from django_hub.wires.base import Outgoing
+
+
+class AsgiWire:
+    __slots__ = ("_bytes", "_closed", "_in_hand", "_send", "_task", "_waiting", "broken")
+
+    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        self._send = send
+        self._closed = False
+        self._task: asyncio.Task[None] | None = None
+        self._in_hand: Outgoing | None = None
+        # Made when first needed: most clients never make us wait, and an empty deque is 600 bytes.
+        self._waiting: deque[Outgoing] | None = None
+        self._bytes = 0
+        self.broken: Callable[[BaseException], None] = _nobody
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._bytes
+
+    @property
+    def waiting_frames(self) -> int:
+        return (len(self._waiting) if self._waiting else 0) + (self._in_hand is not None)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def write(self, outgoing: Outgoing) -> bool:
+        if self._closed:
+            if self._in_hand is not None and self._task is None:
+                # Broken: what comes until its owner knows belongs to what was not delivered.
+                self._queue(outgoing)
+            return False
+        if isinstance(outgoing.frame, Close):
+            self._closed = True
+        if self._task is not None:
+            self._queue(outgoing)
+            return True
+        steps = self._call(outgoing).__await__()
+        try:
+            first = steps.send(None)
+        except StopIteration:
+            return True
+        except Exception as error:  # noqa: BLE001 (whatever it is, the socket is broken)
+            self._in_hand = outgoing
+            self._break(error)
+            return False
+        self._in_hand = outgoing
+        self._bytes += outgoing.size
+        self._task = asyncio.get_running_loop().create_task(self._go_on(_Rest(steps, first)))
+        return True
+
+    def abandon(self) -> list[Frame]:
+        given_up = [outgoing.frame for outgoing in (self._in_hand, *(self._waiting or ())) if outgoing]
+        self._in_hand = None
+        self._waiting = None
+        self._bytes = 0
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        return [frame for frame in given_up if not isinstance(frame, Close)]
+
+    def _call(self, outgoing: Outgoing) -> Awaitable[None]:
+        return self._send(outgoing.asgi)
+
+    def _queue(self, outgoing: Outgoing) -> None:
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(outgoing)
+        self._bytes += outgoing.size
+
+    async def _go_on(self, rest: _Rest) -> None:
+        try:
+            await rest
+            self._taken()
+            while self._waiting:
+                self._in_hand = self._waiting.popleft()
+                await self._call(self._in_hand)
+                self._taken()
+        except Exception as error:  # noqa: BLE001 (as above)
+            self._task = None
+            self._break(error)
+        else:
+            self._task = None
+            self._waiting = None
+
+    def _taken(self) -> None:
+        if self._in_hand is not None:
+            self._bytes -= self._in_hand.size
+            self._in_hand = None
+
+    def _break(self, error: BaseException) -> None:
+        self._closed = True
+        self.broken(error)
+
+
+class _Rest:
+    """The rest of a coroutine whose first step was taken by hand and waits for ``first``."""
+
+    __slots__ = ("_first", "_steps")
+
+    def __init__(self, steps: Generator[Any, Any, None], first: Any) -> None:
+        self._steps = steps
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        try:
+            yield self._first
+        except BaseException:
+            self._steps.close()
+            raise
+        yield from self._steps
+
+
+def _nobody(error: BaseException) -> None:
+    """A wire without an owner yet."""

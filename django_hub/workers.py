@@ -1,0 +1,109 @@
+"""HubEvents: the consumer, in a worker, that handles the events of hubs."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from channels.consumer import AsyncConsumer, get_handler_name
+from channels.db import aclose_old_connections
+from channels.exceptions import StopConsumer
+
+from django_hub.batching import Batcher
+from django_hub.bells import WAKE
+from django_hub.conf import get_settings
+from django_hub.events import Event, Joined, Left, Message
+from django_hub.layer import get_layer
+from django_hub.listener import EMBEDDED
+from django_hub.relay import get_relay
+from django_hub.service import HubService
+from django_hub.stores.registry import get_store
+
+logger = logging.getLogger(__name__)
+
+_HANDLERS = {Joined: "hub_joined", Message: "hub_message", Left: "hub_left"}
+
+
+class HubEvents(AsyncConsumer):
+    """Handles what happens to the clients of hubs: override `hub_joined`, `hub_message`, `hub_left`.
+
+        class ChatEvents(HubEvents):
+            async def hub_message(self, event):
+                await hub_broadcast(event.hub, {"from": event.client_id, "said": event.data})
+
+    Route it by its channel, ``ChannelNameRouter({"chat-events": ChatEvents.as_asgi()})``, and run it with
+    ``manage.py runworker chat-events`` (with the in-memory layer it runs inside the server).
+
+    **Order.** The events of one hub come one at a time, in the order in which they happened, whatever
+    the number of workers; different hubs run side by side. So what belongs to one hub needs no locks.
+
+    **Loss and repeats.** Each event is handed over at least once: a worker that dies in the middle of a
+    batch has its events handled again by the next one, at most one batch of a hub. A handler that must
+    not act twice remembers `event.id`. One that raises is logged, its event kept as a dead letter, and
+    the next event follows.
+
+    **State.** One object serves all hubs of the process, and the next event of a hub may be another
+    process's: keep a hub's state in the database or cache, not on ``self``.
+
+    **Time.** A slow handler delays its own hub and nobody else, as long as it awaits; use
+    `channels.db.database_sync_to_async` (or Django's async ORM) for the database.
+
+    Other messages to the channel (``channel_layer.send("chat-events", {"type": "tidy.up"})``) call the
+    method of their type, as in any Channels consumer, in their own order.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in _HANDLERS.values():
+            if not inspect.iscoroutinefunction(getattr(cls, name)):
+                raise TypeError(f"{cls.__name__}.{name} must be 'async def'.")
+
+    async def hub_joined(self, event: Joined) -> None:
+        """A client came into the hub."""
+
+    async def hub_message(self, event: Message) -> None:
+        """A client said something."""
+
+    async def hub_left(self, event: Left) -> None:
+        """A client is gone; ``event.reason`` says why."""
+
+    async def handle(self, event: Event) -> None:
+        """Hand an event to its method. Override it for what is to be done around every event."""
+        await getattr(self, _HANDLERS[type(event)])(event)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002
+        self.scope = scope
+        settings = get_settings()
+        if get_layer().in_memory and not scope.get(EMBEDDED):
+            logger.warning(
+                "The in-memory channel layer reaches its own process only: a worker beside the server "
+                "gets nothing from it. Set CHANNEL_LAYERS to channels_redis, or run no worker: the server "
+                "runs the channel application by itself."
+            )
+        service = HubService(self.handle, get_store(), get_relay().bells, settings.MAX_CONCURRENT_HUBS)
+        others: Batcher[dict[str, Any], None] = Batcher(self._dispatch_others, most=1)
+        try:
+            while True:
+                message = await receive()
+                if message.get("type") == WAKE:
+                    service.wake(message["hubs"])
+                else:
+                    others.put(message)
+        except StopConsumer:
+            pass
+        finally:
+            await service.close(settings.SHUTDOWN_GRACE)
+
+    async def _dispatch_others(self, messages: Sequence[dict[str, Any]]) -> Sequence[None]:
+        for message in messages:
+            try:
+                handler = getattr(self, get_handler_name(message), None)
+                if handler is None:
+                    raise ValueError(f"{type(self).__name__} has no handler for it")
+                await aclose_old_connections()
+                await handler(message)
+            except Exception:
+                logger.exception("Message of type %r on its channel failed", message.get("type"))
+        return [None] * len(messages)

@@ -1,0 +1,54 @@
+"""What holds for all tests: no skipping where a run must be whole, and times of a slow machine."""
+
+from collections.abc import Generator
+
+import hypothesis
+import pytest
+
+from tests.live.servers import SCALE
+
+# The machine's load is no property of the code.
+hypothesis.settings.register_profile("django_hub", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("django_hub")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--must-run",
+        action="store_true",
+        help="a skipped test fails, unless it is marked may_skip",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(float(config.getini("timeout")) * SCALE))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if (
+        report.skipped
+        and not hasattr(report, "wasxfail")
+        and item.config.getoption("must_run")
+        and item.get_closest_marker("may_skip") is None
+    ):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and this run must be whole (--must-run): {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that skips itself whole."""
+    report = yield
+    if report.skipped and collector.config.getoption("must_run"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and this run must be whole (--must-run): {report.longrepr}"
+    return report

@@ -1,0 +1,40 @@
+"""Fixtures of the live tests, and the logs of their processes in the report of a failed test."""
+
+from collections.abc import AsyncIterator, Generator
+from pathlib import Path
+
+import pytest
+
+from tests.live import servers
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("live")
+        if "broker" in getattr(item, "fixturenames", ()):
+            item.add_marker("broker")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        error = call.excinfo.value if call.excinfo else None
+        for process in servers.started():
+            if process is not getattr(error, "process", None):  # that one is in the error's text
+                report.sections.append((f"log of {process}", process.tail()))
+    if report.when == "teardown":
+        servers.forget()
+    return report
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[servers.Broker]:
+    """A real Valkey, or the server DJANGO_HUB_REDIS_SERVER names: empty, on a port of its own."""
+    async with servers.valkey() as broker:
+        yield broker
