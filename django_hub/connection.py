@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django_hub.events import Reason, describe, joined_body, left_body, message_body
-from django_hub.messages import Close, Frame
+from django_hub.messages import Close
 from django_hub.stores.ops import Join, Leave, Outcome, Post
 from django_hub.wires.base import Outgoing, Wire
 
@@ -121,9 +121,15 @@ class Connection:
             body=message_body(self.who, time.time(), data),
         )
 
-    def leave_op(self, departure: Departure, undelivered: list[Frame]) -> Leave:
-        messages = tuple(frame for frame in undelivered if not isinstance(frame, Close))
-        body = left_body(self.who, time.time(), departure.reason, departure.code, departure.error, messages)
+    def leave_op(self, departure: Departure, undelivered: list[str | bytes]) -> Leave:
+        body = left_body(
+            self.who,
+            time.time(),
+            departure.reason,
+            departure.code,
+            departure.error,
+            tuple(undelivered),
+        )
         return Leave(hub=self.hub, client_id=self.client_id, connection=self.id, body=body)
 
     def _broken(self, error: BaseException) -> None:

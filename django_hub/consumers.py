@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
@@ -148,8 +149,12 @@ class HubConsumer(AsyncConsumer):
         self._wire = wire_for(send)
         if refusal is not None:
             self._wire.write(Outgoing(Close(refusal.code, refusal.reason).shortened()))
-            return
-        await self._live(receive)
+        else:
+            await self._live(receive)
+        # A server takes our return for the end of the socket: a Close under way goes first.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(get_settings().SHUTDOWN_GRACE):
+                await self._wire.drained()
 
     async def _introduce(self) -> Refused | None:
         """Ask the hooks who this is and whether it may join; a refusal, or None."""

@@ -61,8 +61,9 @@ class Message:
 class Left:
     """A client is gone: exactly one for each `Joined`, also when its process died.
 
-    ``reason``: ``close`` (the socket was closed in order, by either side, with ``code``), ``read`` (the
-    connection broke, or the consumer failed: ``error`` says how), ``write`` (a frame could not be written),
+    ``reason``: ``close`` (the socket was closed in order, by either side, with ``code``; some versions of
+    uvicorn tell a broken connection so, with 1005), ``read`` (the connection broke, or the consumer
+    failed: ``error`` says how), ``write`` (a frame could not be written),
     ``replaced`` (the same client id joined again), ``kicked``, ``slow`` (it did not take its frames in
     time), ``lost`` (its server process died), ``shutdown`` (its server was stopped).
     ``undelivered``: the messages that were waiting for this client and were not written, oldest first.

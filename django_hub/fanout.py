@@ -35,13 +35,11 @@ class Fanout:
     def add(self, connection: Connection) -> None:
         self._hubs.setdefault(connection.hub, {})[connection.id] = connection
 
-    def remove(self, connection: Connection) -> bool:
-        """True if that was the last one of its hub here."""
+    def remove(self, connection: Connection) -> None:
         connections = self._hubs.get(connection.hub, {})
         connections.pop(connection.id, None)
-        if connections:
-            return False
-        return self._hubs.pop(connection.hub, None) is not None
+        if not connections:
+            self._hubs.pop(connection.hub, None)
 
     def put(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
         """Write entries to those they are for, behind all that was put before."""

@@ -12,11 +12,11 @@ logger = logging.getLogger(__name__)
 
 
 class _Group:
-    __slots__ = ("added", "settling", "wanted")
+    __slots__ = ("added", "settling", "users")
 
     def __init__(self) -> None:
         self.added = False
-        self.wanted = False
+        self.users = 0
         self.settling: asyncio.Task[None] | None = None
 
 
@@ -24,7 +24,8 @@ class Groups:
     """Brings the layer's groups to what is wanted, one call a group at a time.
 
     A hub's last client may leave while its next one comes; two calls under way for one group could arrive
-    in either order. So each group has at most one task, which goes on until what is equals what is wanted.
+    in either order. So each group has at most one task, which goes on until what is equals what is wanted:
+    to be in it as long as more have entered than left.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -32,23 +33,23 @@ class Groups:
         self._groups: dict[str, _Group] = {}
 
     async def enter(self, group: str, channel: str) -> None:
-        """Return when the channel is in the group."""
+        """Return when the channel is in the group. Each `enter` wants one `leave`, also when cancelled."""
         state = self._groups.setdefault(group, _Group())
-        state.wanted = True
-        while not state.added and state.wanted:
+        state.users += 1
+        while not state.added:
             await asyncio.shield(self._settle(group, channel, state))
 
     def leave(self, group: str, channel: str) -> None:
-        """The channel will be out of the group soon."""
-        state = self._groups.get(group)
-        if state is not None:
-            state.wanted = False
+        """The channel will be out of the group soon, if this was the last that entered."""
+        state = self._groups[group]
+        state.users -= 1
+        if not state.users:
             self._settle(group, channel, state)
 
     async def refresh(self, channel: str) -> None:
         """Add the channel to all its groups again: a layer forgets what is older than its group_expiry."""
         for group, state in list(self._groups.items()):
-            if state.wanted and state.added:
+            if state.users and state.added:
                 await self._layer.group_add(group, channel)
 
     async def idle(self) -> None:
@@ -64,8 +65,7 @@ class Groups:
     async def _settled(self, group: str, channel: str, state: _Group) -> None:
         pauses = waits()
         try:
-            while state.wanted != state.added:
-                wanted = state.wanted
+            while (wanted := state.users > 0) != state.added:
                 try:
                     if wanted:
                         await self._layer.group_add(group, channel)
@@ -78,5 +78,5 @@ class Groups:
                     state.added = wanted
         finally:
             state.settling = None
-            if not (state.wanted or state.added):
+            if not (state.users or state.added):
                 self._groups.pop(group, None)

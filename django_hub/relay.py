@@ -11,10 +11,12 @@ import asyncio
 import logging
 import random
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.signals import setting_changed
 
+from django_hub.batching import Batcher
 from django_hub.bells import Bells
 from django_hub.conf import Settings, get_settings
 from django_hub.connection import Connection, Departure
@@ -23,7 +25,7 @@ from django_hub.fanout import Fanout
 from django_hub.groups import Groups
 from django_hub.layer import Layer, get_layer
 from django_hub.listener import listen
-from django_hub.messages import Close, Frame
+from django_hub.messages import Close
 from django_hub.names import group_name
 from django_hub.outbox import Outbox
 from django_hub.parcels import Entry, Scope
@@ -55,6 +57,8 @@ class Relay:
         self._layer = layer
         self._settings = settings
         self._process = ""
+        self._clients = 0
+        self._entering: Batcher[Connection, None] = Batcher(self._enter)
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -66,20 +70,28 @@ class Relay:
     # A connection's life
 
     async def join(self, connection: Connection) -> bool:
-        """Make the connection a member of its hub. False: it was ended before it was one.
+        """Make the connection a member of its hub, in the order of the calls.
 
-        Frames for the hub reach it from here on: a few may come before its `Joined` is handled.
+        False: it was ended before it was one. Frames for the hub reach it once its Join is on its way: a
+        few may come before its `Joined` is handled.
         """
         connection.ended = self._ended
-        self.fanout.add(connection)
-        await self._start()
-        await self.groups.enter(group_name(connection.hub), self._process)
-        if connection.left is not None:
-            return False
-        connection.joined = self.outbox.put(connection.join_op(self._process))
-        if await asyncio.shield(connection.joined) is Outcome.REPLACED:
+        self._clients += 1
+        await self._entering.put(connection)
+        if connection.joined is not None and await asyncio.shield(connection.joined) is Outcome.REPLACED:
             self._drop_replaced(connection)
         return connection.left is None
+
+    async def _enter(self, connections: Sequence[Connection]) -> Sequence[None]:
+        await self._start()
+        await asyncio.gather(*(self.groups.enter(group_name(c.hub), self._process) for c in connections))
+        for connection in connections:
+            if connection.left is None:
+                self.fanout.add(connection)
+                connection.joined = self.outbox.put(connection.join_op(self._process))
+            else:
+                self.groups.leave(group_name(connection.hub), self._process)
+        return [None] * len(connections)
 
     async def post(self, connection: Connection, data: str | bytes) -> bool:
         """Put a message into the hub's mailbox, in the order of the calls.
@@ -111,16 +123,21 @@ class Relay:
         """
         if connection.left is None:
             undelivered = connection.wire.abandon()
-            self._forget(connection)
+            self._clients -= 1
+            if connection.joined is not None:
+                self.fanout.remove(connection)
+                self.groups.leave(group_name(connection.hub), self._process)
             connection.left = asyncio.create_task(self._leave(connection, departure, undelivered))
         return connection.left
 
-    async def _leave(self, connection: Connection, departure: Departure, undelivered: list[Frame]) -> None:
+    async def _leave(
+        self, connection: Connection, departure: Departure, undelivered: list[str | bytes]
+    ) -> None:
         if connection.joined is not None:
             # Its Join may be under way: the two never stand in one call (see the store's contract).
             await asyncio.wait([connection.joined])
             await self.outbox.put(connection.leave_op(departure, undelivered))
-        if not self.fanout:
+        if not self._clients:
             self._stop()
 
     def _ended(self, connection: Connection, departure: Departure) -> None:
@@ -151,10 +168,6 @@ class Relay:
         if outcome is Outcome.REPLACED:
             self._drop_replaced(connection)
 
-    def _forget(self, connection: Connection) -> None:
-        if self.fanout.remove(connection):
-            self.groups.leave(group_name(connection.hub), self._process)
-
     # The relay's life
 
     async def beat(self) -> None:
@@ -170,7 +183,7 @@ class Relay:
 
     async def idle(self) -> None:
         """Return when nothing is under way here, and no event waits for an embedded worker."""
-        for part in (self.outbox, self.bells, self.sender, self.groups, self.fanout):
+        for part in (self._entering, self.outbox, self.bells, self.sender, self.groups, self.fanout):
             await part.idle()
         # Another loop or process may be the one that handles it: there is nothing to be woken by.
         while self._listeners and await self.store.waiting():  # noqa: ASYNC110
@@ -223,7 +236,7 @@ class Relay:
         """End what runs, once the last client is gone and what it left behind is handled."""
         try:
             await self.idle()
-            while not self.fanout and (tasks := [*self._tasks, *self._listeners.values()]):
+            while not self._clients and (tasks := [*self._tasks, *self._listeners.values()]):
                 self._tasks = []
                 self._listeners = {}
                 for task in tasks:

@@ -22,7 +22,9 @@ class ChatEvents(HubEvents):
         await hub_broadcast(event.hub, {"type": "joined", "client": event.client_id})
 
     async def hub_left(self, event: Left) -> None:
-        await hub_broadcast(event.hub, {"type": "left", "client": event.client_id, "reason": event.reason})
+        left = {"type": "left", "client": event.client_id, "reason": event.reason}
+        # Not to who left: the only socket of that name can be the newcomer that replaced it.
+        await hub_broadcast(event.hub, left, exclude=[event.client_id])
 
     async def hub_message(self, event: Message) -> None:
         if isinstance(event.data, bytes):

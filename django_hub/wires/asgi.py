@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
-from django_hub.messages import Close, Frame
+from django_hub.messages import Close
 from django_hub.wires.base import Outgoing
 
 
@@ -66,15 +66,28 @@ class AsgiWire:
         self._task = asyncio.get_running_loop().create_task(self._go_on(_Rest(steps, first)))
         return True
 
-    def abandon(self) -> list[Frame]:
-        given_up = [outgoing.frame for outgoing in (self._in_hand, *(self._waiting or ())) if outgoing]
+    def abandon(self) -> list[str | bytes]:
+        if self._in_hand is not None and isinstance(self._in_hand.frame, Close):
+            return []  # all that came before it is written, and it may take its time
+        given_up = [outgoing for outgoing in (self._in_hand, *(self._waiting or ())) if outgoing]
         self._in_hand = None
         self._waiting = None
         self._bytes = 0
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        return [frame for frame in given_up if not isinstance(frame, Close)]
+        undelivered = []
+        for outgoing in given_up:
+            if isinstance(outgoing.frame, Close):
+                self._closed = False
+                self.write(outgoing)
+            else:
+                undelivered.append(outgoing.frame)
+        return undelivered
+
+    async def drained(self) -> None:
+        while self._task is not None:
+            await asyncio.wait([self._task])
 
     def _call(self, outgoing: Outgoing) -> Awaitable[None]:
         return self._send(outgoing.asgi)

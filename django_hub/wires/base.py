@@ -59,6 +59,10 @@ class Wire(Protocol):
         """False: the wire is closed, the frame will never be written."""
         ...
 
-    def abandon(self) -> list[Frame]:
-        """Give up what waits, and give it back, oldest first."""
+    def abandon(self) -> list[str | bytes]:
+        """Give up the messages that wait, and give them back, oldest first. A Close still goes out."""
+        ...
+
+    async def drained(self) -> None:
+        """Return when nothing waits: a server may end a connection whose application returns earlier."""
         ...

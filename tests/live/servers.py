@@ -159,18 +159,23 @@ class Process:
     async def stop(self, timeout: float = STOP_TIMEOUT) -> int:
         """End it with SIGTERM and return its exit code.
 
-        One that died before by itself, or that only SIGKILL could end, is an error.
+        One that died before by itself, that only SIGKILL could end, or that crashed at its end is an
+        error.
         """
-        if not self.running and not self._may_die:
+        running = self.running
+        if not running and not self._may_die:
             raise ProcessError(self, f"died by itself with exit code {self.returncode}")
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)  # a stopped process takes no other signal
         try:
-            return await self.wait(timeout)
+            code = await self.wait(timeout)
         except ProcessError:
             self.kill9()
             await self.wait()
             raise
+        if running and code not in {0, -signal.SIGTERM}:
+            raise ProcessError(self, f"was told to end, and ended with exit code {code}")
+        return code
 
     async def restart(self) -> Self:
         """Stop it if it runs, and start it again at the same address."""

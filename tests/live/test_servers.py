@@ -139,8 +139,8 @@ async def test_a_server_binary_that_is_not_there_is_named():
         valkey("/nowhere/redis-server")
 
 
-async def test_a_worker_starts_and_stops(broker):
-    async with worker("chat-events", env={"REDIS_URL": broker.url}) as process:
+async def test_a_worker_starts_and_stops():
+    async with worker("chat-events") as process:
         assert process.running
     assert not process.running
 

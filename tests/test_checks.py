@@ -1,0 +1,134 @@
+"""What `manage.py check` says of a configuration."""
+
+import io
+import json
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.test import override_settings
+
+from django_hub.checks import check_configuration
+from django_hub.stores.registry import forget_stores
+
+APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]
+IN_MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+REDIS = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [{"address": "redis://127.0.0.1:1", "socket_timeout": 15}]},
+    }
+}
+
+
+@pytest.fixture(autouse=True)
+def stores_of_this_test():
+    forget_stores()
+    yield
+    forget_stores()
+
+
+def found(**settings):
+    """What is found, each with its text and hint."""
+    with override_settings(**settings):
+        return {message.id: f"{message.msg} {message.hint or ''}" for message in check_configuration()}
+
+
+def test_a_right_configuration_has_nothing_to_say():
+    assert found() == {}
+
+
+def test_manage_check_runs_it():
+    with override_settings(DJANGO_HUB={"BAET": 1.0}):
+        assert [m.id for m in run_checks() if (m.id or "").startswith("django_hub.")] == ["django_hub.E004"]
+        with pytest.raises(SystemCheckError, match=r"django_hub\.E004"):
+            call_command("check", stdout=io.StringIO(), stderr=io.StringIO())
+
+
+@pytest.mark.parametrize("given", [{"BAET": 1.0}, {"BEAT": "often"}, {"BEAT": -1.0}, {"BEAT": 100.0}, []], ids=str)
+def test_a_wrong_setting_is_an_error(given):
+    errors = found(DJANGO_HUB=given)
+    assert list(errors) == ["django_hub.E004"]
+    assert "DJANGO_HUB" in errors["django_hub.E004"]
+
+
+@pytest.mark.parametrize("path", ["nowhere.Encoder", "json.dumps"])
+def test_an_encoder_that_is_none_is_an_error(path):
+    """Or else the first dict that anybody sends finds out."""
+    errors = found(DJANGO_HUB={"JSON_ENCODER": path})
+    assert list(errors) == ["django_hub.E004"]
+    assert "JSON_ENCODER" in errors["django_hub.E004"]
+
+
+def test_no_channel_layer_is_an_error_with_the_fix():
+    errors = found(CHANNEL_LAYERS={})
+    assert list(errors) == ["django_hub.E003"]
+    assert "CHANNEL_LAYERS = {" in errors["django_hub.E003"]
+
+
+def test_a_layer_that_is_not_configured_is_an_error():
+    errors = found(DJANGO_HUB={"LAYER": "other"})
+    assert list(errors) == ["django_hub.E003"]
+    assert "'other'" in errors["django_hub.E003"]
+
+
+@pytest.mark.parametrize("broken", [{"BACKEND": "nowhere.Layer"}, {"CONFIG": {}}], ids=json.dumps)
+def test_a_layer_that_cannot_be_made_is_an_error_and_no_traceback(broken):
+    assert list(found(CHANNEL_LAYERS={"default": broken})) == ["django_hub.E003"]
+
+
+def test_an_unknown_store_is_an_error():
+    errors = found(DJANGO_HUB={"STORE": "postgres"})
+    assert list(errors) == ["django_hub.E005"]
+    assert "'postgres'" in errors["django_hub.E005"]
+
+
+def test_the_memory_store_can_be_named():
+    assert found(DJANGO_HUB={"STORE": "memory"}) == {}
+
+
+def test_the_in_memory_layer_without_its_embedded_worker_is_a_warning():
+    warnings = found(DJANGO_HUB={"EMBEDDED_WORKER": False})
+    assert list(warnings) == ["django_hub.W001"]
+    assert "EMBEDDED_WORKER" in warnings["django_hub.W001"]
+    assert "channels_redis" in warnings["django_hub.W001"]
+
+
+@pytest.mark.parametrize("embedded", [None, True])
+def test_the_in_memory_layer_with_its_embedded_worker_is_none(embedded):
+    assert found(DJANGO_HUB={"EMBEDDED_WORKER": embedded}) == {}
+
+
+def test_another_layer_needs_no_embedded_worker():
+    assert "django_hub.W001" not in found(
+        CHANNEL_LAYERS=REDIS, DJANGO_HUB={"EMBEDDED_WORKER": False, "STORE": "memory"}
+    )
+
+
+@pytest.mark.parametrize(
+    "apps",
+    [
+        ["channels", "django_hub"],
+        ["channels.apps.ChannelsConfig", "django_hub"],
+        ["channels", "django_hub.apps.DjangoHubConfig"],
+    ],
+    ids=str,
+)
+def test_channels_before_django_hub_is_a_warning(apps):
+    assert list(found(INSTALLED_APPS=[*apps, *APPS])) == ["django_hub.W002"]
+
+
+@pytest.mark.parametrize(
+    "apps",
+    [["django_hub", "channels"], ["django_hub.apps.DjangoHubConfig", "channels.apps.ChannelsConfig"], ["django_hub"]],
+    ids=str,
+)
+def test_django_hub_before_channels_is_right(apps):
+    assert found(INSTALLED_APPS=[*apps, *APPS]) == {}
+
+
+def test_several_warnings_come_together():
+    assert set(
+        found(DJANGO_HUB={"EMBEDDED_WORKER": False}, INSTALLED_APPS=["channels", "django_hub", *APPS])
+    ) == {"django_hub.W001", "django_hub.W002"}

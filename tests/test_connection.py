@@ -1,0 +1,154 @@
+"""A connection: its bounds, its way out, and the ops that tell the store of it."""
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+
+from django_hub.connection import Connection, Departure, user_id
+from django_hub.events import read_body
+from django_hub.messages import Close
+from django_hub.wires.base import Outgoing
+from tests.apps import EVENTS, Line, make_connection, tell
+from tests.apps import world as world
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+class Ends:
+    """Notes what ended connections."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.departures: list[Departure] = []
+        connection.ended = lambda _, departure: self.departures.append(departure)
+
+
+def write(connection: Connection, *frames: Any) -> list[bool]:
+    return [connection.write(Outgoing(frame)) for frame in frames]
+
+
+async def test_frames_go_out(line: Line) -> None:
+    connection = make_connection(line=line)
+    assert write(connection, "one", b"two") == [True, True]
+    assert line.frames == ["one", b"two"]
+
+
+async def test_a_close_goes_out_once(line: Line) -> None:
+    connection = make_connection(line=line)
+    assert connection.close(4000, "why") is True
+    assert connection.close(4001) is False
+    assert write(connection, "late") == [False]
+    assert line.sent == [{"type": "websocket.close", "code": 4000, "reason": "why"}]
+
+
+async def test_more_bytes_than_may_wait_end_it_as_slow(line: Line) -> None:
+    line.taking.clear()
+    connection = make_connection(line=line, max_queue_bytes=10)
+    ends = Ends(connection)
+    write(connection, "12345", "67890")
+    assert ends.departures == []
+    write(connection, "!")
+    assert ends.departures == [Departure(reason="slow", code=4008)]
+    connection.wire.abandon()
+
+
+async def test_more_messages_than_may_wait_end_it_as_slow(line: Line) -> None:
+    line.taking.clear()
+    connection = make_connection(line=line, max_queue_messages=2)
+    ends = Ends(connection)
+    write(connection, "1", "2")
+    assert ends.departures == []
+    write(connection, "3")
+    assert ends.departures == [Departure(reason="slow", code=4008)]
+    connection.wire.abandon()
+
+
+async def test_empty_messages_count_as_messages(line: Line) -> None:
+    line.taking.clear()
+    connection = make_connection(line=line, max_queue_messages=2)
+    ends = Ends(connection)
+    write(connection, "", "", "")
+    assert ends.departures == [Departure(reason="slow", code=4008)]
+    connection.wire.abandon()
+
+
+async def test_a_large_message_that_is_taken_at_once_is_not_slow(line: Line) -> None:
+    connection = make_connection(line=line, max_queue_bytes=10)
+    ends = Ends(connection)
+    assert write(connection, "x" * 100) == [True]
+    assert ends.departures == []
+
+
+async def test_a_socket_that_can_not_be_written_to_ends_it(line: Line) -> None:
+    connection = make_connection(line=line)
+    ends = Ends(connection)
+    line.broken = ConnectionResetError("peer reset")
+    assert write(connection, "one", "two") == [False, False]
+    assert ends.departures == [Departure(reason="write", error="ConnectionResetError: peer reset")]
+
+
+async def test_before_a_relay_has_it_an_end_is_nobodys(line: Line) -> None:
+    connection = make_connection(line=line)
+    line.broken = OSError("gone")
+    assert write(connection, "one") == [False]
+
+
+def test_each_connection_has_an_id_of_its_own() -> None:
+    assert make_connection("ann").id != make_connection("ann").id
+
+
+def test_its_join() -> None:
+    connection = make_connection("ann", "lobby")
+    connection.posted = 7
+    first, again = connection.join_op("process"), connection.join_op("process", again=True)
+    assert (first.hub, first.client_id, first.connection) == ("lobby", "ann", connection.id)
+    assert (first.process, first.events, first.again) == ("process", EVENTS, False)
+    assert tell(read_body("lobby", 1, first.body)) == ("joined", "ann")
+    assert again.again is True
+    assert again.posted == 7
+
+
+def test_its_posts_are_counted_from_one() -> None:
+    connection = make_connection()
+    assert connection.post_op("one").number == 1
+    connection.posted = 1
+    post = connection.post_op(b"two")
+    assert post.number == 2
+    assert tell(read_body("lobby", 1, post.body)) == ("message", "ann", b"two")
+
+
+def test_its_leave_tells_all() -> None:
+    connection = make_connection()
+    leave = connection.leave_op(Departure(reason="write", code=1006, error="E"), ["one", b"two"])
+    left = read_body("lobby", 1, leave.body)
+    assert (left.reason, left.code, left.error) == ("write", 1006, "E")
+    assert left.undelivered == ("one", b"two")
+    assert leave.connection == connection.id
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        ({}, None),
+        ({"user": None}, None),
+        ({"user": AnonymousUser()}, None),
+        ({"user": User(pk=7)}, "7"),
+    ],
+    ids=["no user", "None", "anonymous", "logged in"],
+)
+def test_the_user_of_a_scope(scope: dict[str, Any], expected: str | None) -> None:
+    assert user_id(scope) == expected
+
+
+def test_who_it_is_stands_in_every_body() -> None:
+    connection = make_connection("ann")
+    for body in (connection.join_op("p").body, connection.post_op("x").body):
+        assert json.loads(body)[1:4] == ["ann", None, {}]
+
+
+def test_a_close_is_small() -> None:
+    assert Outgoing(Close(4000, "why")).size == 3

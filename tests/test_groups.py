@@ -1,0 +1,126 @@
+"""Groups: the layer is brought to what is wanted, in the right order, through its failures."""
+
+import asyncio
+import time
+
+import pytest
+
+from django_hub.groups import Groups
+from django_hub.layer import Layer
+from tests.apps import FaultyLayer
+from tests.apps import world as world
+from tests.sockets import turns, until
+
+US = "specific.us!1"
+
+
+@pytest.fixture
+def layer() -> FaultyLayer:
+    return FaultyLayer(group_expiry=3600)
+
+
+@pytest.fixture
+def groups(layer: FaultyLayer) -> Groups:
+    return Groups(Layer(layer))
+
+
+async def test_who_enters_is_in_the_group(layer: FaultyLayer, groups: Groups) -> None:
+    await groups.enter("hub.a", US)
+    assert list(layer.groups["hub.a"]) == [US]
+
+
+async def test_entering_again_asks_nothing_of_the_layer(layer: FaultyLayer, groups: Groups) -> None:
+    await groups.enter("hub.a", US)
+    await groups.enter("hub.a", US)
+    assert layer.calls == [("group_add", "hub.a")]
+
+
+async def test_who_leaves_is_out_of_it(layer: FaultyLayer, groups: Groups) -> None:
+    await groups.enter("hub.a", US)
+    groups.leave("hub.a", US)
+    await groups.idle()
+    assert layer.groups == {}
+
+
+async def test_leaving_a_group_it_is_not_in(layer: FaultyLayer, groups: Groups) -> None:
+    groups.leave("hub.a", US)
+    await groups.idle()
+    assert layer.calls == []
+
+
+async def test_nothing_is_kept_of_groups_left(groups: Groups) -> None:
+    for number in range(20):
+        await groups.enter(f"hub.{number}", US)
+    for number in range(20):
+        groups.leave(f"hub.{number}", US)
+    await groups.idle()
+    assert groups._groups == {}
+
+
+async def test_many_enter_at_once_with_one_call(layer: FaultyLayer, groups: Groups) -> None:
+    await asyncio.gather(*(groups.enter("hub.a", US) for _ in range(50)))
+    assert layer.calls == [("group_add", "hub.a")]
+
+
+async def test_who_comes_back_while_it_is_taken_out_is_in(layer: FaultyLayer, groups: Groups) -> None:
+    await groups.enter("hub.a", US)
+    layer.gates["group_discard"] = asyncio.Event()
+    groups.leave("hub.a", US)
+    await until(lambda: ("group_discard", "hub.a") in layer.calls)
+    back = asyncio.create_task(groups.enter("hub.a", US))
+    await turns()
+    assert not back.done()
+    layer.gates["group_discard"].set()
+    await back
+    assert list(layer.groups["hub.a"]) == [US]
+
+
+async def test_who_leaves_while_it_is_added_is_out(layer: FaultyLayer, groups: Groups) -> None:
+    layer.gates["group_add"] = asyncio.Event()
+    coming = asyncio.create_task(groups.enter("hub.a", US))
+    await until(lambda: layer.calls)
+    groups.leave("hub.a", US)
+    layer.gates["group_add"].set()
+    await coming
+    await groups.idle()
+    assert layer.groups == {}
+
+
+async def test_giving_up_an_entry_does_not_stop_it_for_the_others(
+    layer: FaultyLayer, groups: Groups
+) -> None:
+    layer.gates["group_add"] = asyncio.Event()
+    first, second = (asyncio.create_task(groups.enter("hub.a", US)) for _ in range(2))
+    await until(lambda: layer.calls)
+    first.cancel()
+    await asyncio.wait([first])
+    layer.gates["group_add"].set()
+    await second
+    assert list(layer.groups["hub.a"]) == [US]
+
+
+async def test_a_layer_that_fails_is_tried_again(layer: FaultyLayer, groups: Groups) -> None:
+    layer.fail = {"group_add": 2, "group_discard": 2}
+    await groups.enter("hub.a", US)
+    assert list(layer.groups["hub.a"]) == [US]
+    groups.leave("hub.a", US)
+    await groups.idle()
+    assert layer.groups == {}
+
+
+async def test_a_refresh_brings_back_what_the_layer_forgot(layer: FaultyLayer, groups: Groups) -> None:
+    for group in ("hub.a", "hub.b"):
+        await groups.enter(group, US)
+        layer.groups[group][US] = time.time() - 2 * 3600
+    layer._clean_expired()
+    assert not layer.groups["hub.a"]
+    await groups.refresh(US)
+    assert [list(layer.groups[group]) for group in ("hub.a", "hub.b")] == [[US], [US]]
+
+
+async def test_a_refresh_adds_no_group_that_is_being_left(layer: FaultyLayer, groups: Groups) -> None:
+    await groups.enter("hub.a", US)
+    groups.leave("hub.a", US)
+    await groups.refresh(US)
+    await groups.idle()
+    assert layer.groups == {}

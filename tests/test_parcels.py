@@ -1,0 +1,129 @@
+"""Parcels: what relays send each other through the channel layer."""
+
+import dataclasses
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_hub.messages import Close
+from django_hub.parcels import PARCEL, Entry, Scope, pack, unpack
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+FRAMES = TEXT | st.binary(max_size=20) | st.builds(Close, st.integers(1000, 4999), TEXT)
+ENTRIES = st.lists(
+    st.builds(Entry, TEXT, FRAMES, st.sampled_from(Scope), st.lists(TEXT, max_size=3).map(tuple)), max_size=5
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.binary(max_size=20),
+    lambda values: st.lists(values, max_size=5) | st.dictionaries(TEXT, values, max_size=3),
+    max_leaves=15,
+)
+
+
+@given(ENTRIES)
+def test_entries_come_back(entries):
+    assert unpack(pack(entries)) == entries
+
+
+@given(ENTRIES)
+def test_entries_come_back_through_a_serializer_that_has_tuples_or_no_tuples(entries):
+    """JSON and msgpack make lists; the in-memory layer copies deeply."""
+    message = pack(entries)
+    message["entries"] = [tuple(entry) for entry in message["entries"]]
+    assert unpack(message) == entries
+
+
+@given(ENTRIES)
+def test_a_parcel_is_flat(entries):
+    """Only what no serializer of a layer can spoil: text keys, lists, text, bytes and plain numbers."""
+
+    def leaves(value):
+        if type(value) is list:
+            return itertools.chain.from_iterable(map(leaves, value))
+        return [value]
+
+    message = pack(entries)
+    assert set(message) == {"type", "entries"}
+    assert message["type"] == PARCEL
+    assert {type(leaf) for leaf in leaves(message["entries"])} <= {str, bytes, int}
+
+
+def test_no_entries_are_a_parcel_too():
+    assert unpack(pack([])) == []
+
+
+def test_an_entry_is_for_all_if_nothing_is_said():
+    assert Entry("lobby", "hi") == Entry("lobby", "hi", Scope.ALL, ())
+
+
+def test_an_entry_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Entry("lobby", "hi").hub = "cellar"
+
+
+GOOD = ["lobby", 0, [], "hi"]
+NO_PARCELS = {
+    "nothing": {},
+    "another type": {"type": "hub.wake", "entries": [GOOD]},
+    "no entries": {"type": PARCEL},
+    "entries that are no list": {"type": PARCEL, "entries": 5},
+    "an entry that is no list": {"type": PARCEL, "entries": [5]},
+    "an entry too short": {"type": PARCEL, "entries": [GOOD[:3]]},
+    "an entry too long": {"type": PARCEL, "entries": [[*GOOD, 1]]},
+    "an unknown scope": {"type": PARCEL, "entries": [["lobby", 9, [], "hi"]]},
+    "a scope that is text": {"type": PARCEL, "entries": [["lobby", "ALL", [], "hi"]]},
+    "a scope that is a list": {"type": PARCEL, "entries": [["lobby", [], [], "hi"]]},
+    "ids that are no list": {"type": PARCEL, "entries": [["lobby", 0, 5, "hi"]]},
+    "a frame that is a number": {"type": PARCEL, "entries": [["lobby", 0, [], 5]]},
+    "a frame that is nothing": {"type": PARCEL, "entries": [["lobby", 0, [], None]]},
+    "a close without a reason": {"type": PARCEL, "entries": [["lobby", 0, [], [1000]]]},
+    "a close of a text": {"type": PARCEL, "entries": [["lobby", 0, [], ["1000", "why"]]]},
+    "a bad entry behind a good one": {"type": PARCEL, "entries": [GOOD, 5]},
+}
+
+
+@pytest.mark.parametrize("message", NO_PARCELS.values(), ids=NO_PARCELS)
+def test_what_is_no_parcel_is_refused_as_a_whole(message):
+    with pytest.raises((ValueError, TypeError, KeyError)):
+        unpack(message)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [[5, 0, [], "hi"], [["lobby"], 0, [], "hi"], ["lobby", 0, "abc", "hi"], ["lobby", 0, [[1]], "hi"]],
+    ids=["a hub that is a number", "a hub that is a list", "ids that are a text", "ids that are lists"],
+)
+def test_an_entry_whose_names_are_no_text_is_refused(entry):
+    """It would fail only in the fan-out, together with the good entries behind it."""
+    with pytest.raises((ValueError, TypeError)):
+        unpack({"type": PARCEL, "entries": [entry]})
+
+
+@given(st.dictionaries(TEXT, ANYTHING) | ANYTHING.map(lambda value: {"type": PARCEL, "entries": value}))
+def test_any_garbage_raises_one_of_three_errors_or_is_read(message):
+    try:
+        entries = unpack(message)
+    except (ValueError, TypeError, KeyError):
+        return
+    assert all(isinstance(entry, Entry) for entry in entries)
+
+
+@given(st.lists(st.lists(ANYTHING, min_size=4, max_size=4)))
+def test_entries_of_garbage_raise_one_of_three_errors_or_are_read(entries):
+    try:
+        read = unpack({"type": PARCEL, "entries": entries})
+    except (ValueError, TypeError, KeyError):
+        return
+    assert len(read) == len(entries)
+
+
+@pytest.mark.parametrize("frame", ["x" * 1000, b"x" * 1000, Close(4000, "x" * 1000)])
+def test_the_size_of_an_entry_follows_its_frame(frame):
+    assert 1000 <= Entry("lobby", frame).size < 1100
+
+
+def test_the_size_of_an_entry_follows_its_ids():
+    ids = tuple(f"{number:032x}" for number in range(100))
+    assert Entry("lobby", "", Scope.ONLY, ids).size >= 3200

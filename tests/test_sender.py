@@ -1,0 +1,271 @@
+"""The sender: the order that clients see, the size of parcels, and failures."""
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_hub import sender as module
+from django_hub.layer import Layer
+from django_hub.names import group_name
+from django_hub.parcels import Entry, Scope, unpack
+from django_hub.sender import Sender, _Addressed, _parts, _stages, _Target
+from tests.apps import FaultyLayer
+from tests.apps import world as world
+from tests.sockets import turns, until
+
+US = "specific.us!1"
+
+
+@pytest.fixture
+def layer() -> FaultyLayer:
+    return FaultyLayer()
+
+
+async def always_room() -> None:
+    """As if nothing waited."""
+
+
+@pytest.fixture
+def sender(layer: FaultyLayer) -> Sender:
+    return Sender(Layer(layer), always_room)
+
+
+async def arrived(layer: FaultyLayer, channel: str = US) -> list[list[Any]]:
+    """The frames of each parcel that waits on a channel."""
+    parcels = []
+    while channel in layer.channels:
+        parcels.append([entry.frame for entry in unpack(await layer.receive(channel))])
+    return parcels
+
+
+def to_one(frame: str, hub: str = "a") -> Entry:
+    return Entry(hub, frame, Scope.ONLY, ("connection",))
+
+
+async def test_a_broadcast_goes_to_the_hubs_group(layer: FaultyLayer, sender: Sender) -> None:
+    await layer.group_add(group_name("a"), US)
+    await sender.broadcast(Entry("a", "hello"))
+    assert await arrived(layer) == [["hello"]]
+
+
+async def test_a_broadcast_to_nobody(layer: FaultyLayer, sender: Sender) -> None:
+    await sender.broadcast(Entry("a", "hello"))
+    assert layer.channels == {}
+
+
+async def test_a_direct_one_goes_to_one_process(layer: FaultyLayer, sender: Sender) -> None:
+    await sender.direct(US, [to_one("one"), to_one("two")])
+    assert await arrived(layer) == [["one", "two"]]
+
+
+async def test_nothing_to_send(layer: FaultyLayer, sender: Sender) -> None:
+    await sender.direct(US, [])
+    assert layer.calls == []
+
+
+async def test_what_waits_for_one_target_is_one_parcel(layer: FaultyLayer, sender: Sender) -> None:
+    await layer.group_add(group_name("a"), US)
+    await asyncio.gather(*(sender.broadcast(Entry("a", str(n))) for n in range(100)))
+    assert await arrived(layer) == [[str(n) for n in range(100)]]
+
+
+async def test_direct_and_broadcast_keep_the_order_of_the_calls(layer: FaultyLayer, sender: Sender) -> None:
+    await layer.group_add(group_name("a"), US)
+    calls = [
+        sender.broadcast(Entry("a", "1")) if number % 3 else sender.direct(US, [to_one("1")])
+        for number in range(3)
+    ]
+    for call in calls:
+        call.close()
+    expected = [str(number) for number in range(60)]
+    await asyncio.gather(
+        *(
+            sender.direct(US, [to_one(number)]) if int(number) % 3 else sender.broadcast(Entry("a", number))
+            for number in expected
+        )
+    )
+    assert list(itertools.chain(*await arrived(layer))) == expected
+
+
+async def test_a_failure_reaches_only_who_sent_there(layer: FaultyLayer, sender: Sender) -> None:
+    await layer.group_add(group_name("b"), US)
+    layer.fail = {"group_send": 1}
+    first, second, third = await asyncio.gather(
+        sender.broadcast(Entry("a", "lost")),
+        sender.broadcast(Entry("b", "there")),
+        sender.broadcast(Entry("a", "lost too")),
+        return_exceptions=True,
+    )
+    assert isinstance(first, ConnectionError)
+    assert second is None
+    assert isinstance(third, ConnectionError)
+    assert await arrived(layer) == [["there"]]
+
+
+async def test_the_next_one_after_a_failure_goes(layer: FaultyLayer, sender: Sender) -> None:
+    layer.fail = {"send": 1}
+    with pytest.raises(ConnectionError):
+        await sender.direct(US, [to_one("lost")])
+    await sender.direct(US, [to_one("there")])
+    assert await arrived(layer) == [["there"]]
+
+
+async def test_a_post_does_not_wait(layer: FaultyLayer, sender: Sender) -> None:
+    sender.post(US, to_one("one"))
+    assert layer.calls == []
+    await sender.idle()
+    assert await arrived(layer) == [["one"]]
+
+
+async def test_a_post_that_fails_is_logged(
+    layer: FaultyLayer, sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer.fail = {"send": 1}
+    sender.post(US, to_one("one"))
+    await sender.idle()
+    await until(lambda: "A frame for one client was not sent: no send now" in caplog.text)
+
+
+async def test_a_full_channel_is_tried_again(layer: FaultyLayer, sender: Sender) -> None:
+    layer.capacity = 1
+    await layer.send(US, {"type": "in the way"})
+    sending = asyncio.create_task(sender.direct(US, [to_one("one")]))
+    await until(lambda: len(layer.calls) > 1)
+    await layer.receive(US)
+    await sending
+    assert await arrived(layer) == [["one"]]
+
+
+async def test_a_channel_that_stays_full_loses_the_frames_and_says_so(
+    layer: FaultyLayer, sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer.capacity = 1
+    await layer.send(US, {"type": "in the way"})
+    await sender.direct(US, [to_one("one"), to_one("two")])
+    assert f"{US} is full: 2 frames dropped" in caplog.text
+    await layer.receive(US)
+    await sender.direct(US, [to_one("three")])
+    assert await arrived(layer) == [["three"]]
+
+
+async def test_it_waits_for_room(layer: FaultyLayer) -> None:
+    room = asyncio.Event()
+
+    async def until_room() -> None:
+        await room.wait()
+
+    sender = Sender(Layer(layer), until_room)
+    sending = asyncio.create_task(sender.direct(US, [to_one("one")]))
+    await turns()
+    assert layer.calls == []
+    room.set()
+    await sending
+    assert await arrived(layer) == [["one"]]
+
+
+async def test_large_parts_of_one_target_keep_their_order(layer: FaultyLayer, sender: Sender) -> None:
+    layer.capacity = 1000
+    texts = [f"{number}:" + "x" * 100_000 for number in range(9)]
+    await asyncio.gather(*(sender.direct(US, [to_one(text)]) for text in texts))
+    parcels = await arrived(layer)
+    assert len(parcels) > 2
+    assert list(itertools.chain(*parcels)) == texts
+
+
+async def test_many_targets_go_a_few_at_a_time(layer: FaultyLayer) -> None:
+    rounds = 0
+
+    async def room() -> None:
+        nonlocal rounds
+        rounds += 1
+
+    sender = Sender(Layer(layer), room)
+    await asyncio.gather(
+        *(sender.direct(f"p.{n}", [to_one(str(n))]) for n in range(module._AT_ONCE * 2 + 1))
+    )
+    assert rounds == 3
+    assert len(layer.channels) == module._AT_ONCE * 2 + 1
+
+
+async def test_giving_up_a_call_takes_nothing_back(layer: FaultyLayer, sender: Sender) -> None:
+    sending = asyncio.create_task(sender.direct(US, [to_one("one")]))
+    await asyncio.sleep(0)
+    sending.cancel()
+    await asyncio.wait([sending])
+    await sender.idle()
+    assert await arrived(layer) == [["one"]]
+
+
+# The pure parts
+
+hubs = st.sampled_from(["a", "b", "c"])
+processes = st.sampled_from(["p.1", "p.2"])
+items = st.lists(
+    st.one_of(
+        hubs.map(lambda hub: (hub, _Target(group_name(hub), is_group=True))),
+        st.tuples(hubs, processes.map(lambda name: _Target(name, is_group=False))),
+    ),
+    max_size=40,
+)
+
+
+def heard(entries: list[tuple[_Target, Entry]], hub: str, process: str) -> list[str]:
+    """What the clients of a hub in a process get of entries sent in this order."""
+    return [
+        entry.frame
+        for target, entry in entries
+        if entry.hub == hub and (target.is_group or target.name == process)
+    ]
+
+
+@given(items)
+def test_stages_change_no_order_that_a_client_can_see(calls: list[tuple[str, _Target]]) -> None:
+    items = [_Addressed(target, Entry(hub, str(number))) for number, (hub, target) in enumerate(calls)]
+    staged = [
+        [(target, entry) for target, entries in stage.items() for entry in entries]
+        for stage in _stages(items)
+    ]
+    asked = [(item.target, item.entry) for item in items]
+    for hub, process in itertools.product("abc", ("p.1", "p.2")):
+        # Targets of one stage are sent at the same time: in either order, the same must be heard.
+        for order in (1, -1):
+            sent = [each for stage in staged for each in stage[::order]]
+            by_target = [
+                each
+                for stage in staged
+                for target in list(dict.fromkeys(target for target, _ in stage))[::order]
+                for each in stage
+                if each[0] == target
+            ]
+            assert sorted(sent, key=id) == sorted(by_target, key=id)
+            assert heard(by_target, hub, process) == heard(asked, hub, process)
+
+
+@given(items)
+def test_stages_lose_and_double_nothing(calls: list[tuple[str, _Target]]) -> None:
+    items = [_Addressed(target, Entry(hub, str(number))) for number, (hub, target) in enumerate(calls)]
+    frames = [entry.frame for stage in _stages(items) for entries in stage.values() for entry in entries]
+    assert sorted(frames) == sorted(item.entry.frame for item in items)
+
+
+def test_one_hubs_entries_of_one_kind_are_one_stage() -> None:
+    target = _Target(group_name("a"), is_group=True)
+    assert len(_stages([_Addressed(target, Entry("a", str(n))) for n in range(5)])) == 1
+
+
+@given(st.lists(st.integers(0, 200_000), min_size=1, max_size=30))
+def test_parts_are_bounded_and_keep_the_order(sizes: list[int]) -> None:
+    entries = [Entry("a", "x" * size) for size in sizes]
+    parts = list(_parts(entries))
+    assert list(itertools.chain(*parts)) == entries
+    for part in parts:
+        assert len(part) == 1 or sum(entry.size for entry in part) <= module._BYTES
+
+
+def test_a_part_has_a_bounded_number_of_entries() -> None:
+    parts = list(_parts([Entry("a", "")] * (module._ENTRIES + 1)))
+    assert [len(part) for part in parts] == [module._ENTRIES, 1]
