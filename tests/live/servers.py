@@ -384,9 +384,7 @@ class Broker(Server):
         return f"redis://{f':{password}@' if password else ''}{self.host}:{self.port}/0"
 
 
-def daphne(
-    app: str = "tests.asgi:application", env: Environment = None, *options: str
-) -> WebServer:
+def daphne(app: str = "tests.asgi:application", env: Environment = None, *options: str) -> WebServer:
     """daphne, as ``daphne app``; ``options`` are more words of its command line."""
 
     def command(host: str, port: int) -> list[str]:
