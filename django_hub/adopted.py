@@ -12,7 +12,6 @@ from typing import Any
 
 from django_hub.connection import Bounds, Connection, Departure, user_id
 from django_hub.relay import Relay
-from django_hub.wires.choice import wire_for
 
 _adopted: weakref.WeakKeyDictionary[Any, dict[str, Connection]] = weakref.WeakKeyDictionary()
 
@@ -43,10 +42,15 @@ async def adopt(
         user_id=user_id(websocket.scope),
         events=events,
         # A SyncConsumer keeps its send wrapped for threads.
-        wire=wire_for(getattr(send, "awaitable", send)),
+        wire=relay.wires.wire_for(getattr(send, "awaitable", send)),
         bounds=Bounds(),
     )
-    await relay.join(connection)
+    try:
+        await relay.clients.join(connection)
+    except BaseException:
+        del connections[hub]
+        relay.clients.leave(connection, Departure(reason="read", error="it could not join"))
+        raise
 
 
 def _is_consumer(websocket: Any) -> bool:
@@ -66,7 +70,7 @@ def _watch(relay: Relay, websocket: Any) -> dict[str, Connection]:
 
     def leave(departure: Departure) -> None:
         for connection in connections.values():
-            relay.leave(connection, departure)
+            relay.clients.leave(connection, departure)
 
     def leave_from_anywhere(departure: Departure) -> None:
         if not loop.is_closed():

@@ -29,6 +29,8 @@ Condition: TypeAlias = Callable[[Member], bool]
 
 CLOSE_DESTROYED = 4410
 
+_PAGE = 1000
+
 
 async def hub_create(name: str, *, events: str | None = None) -> Hub:
     """Make a hub that stays without clients, and return it. Called again, it updates the options.
@@ -61,9 +63,12 @@ async def current_hub(name: str) -> Hub | None:
 async def current_hubs() -> AsyncIterator[Hub]:
     """All hubs, in the order of their names. One that is there all the while comes exactly once."""
     after = ""
-    while page := await get_store().hubs(after):
+    while True:
+        page = await get_store().hubs(after, _PAGE)
         for record in page:
             yield Hub.of(record)
+        if len(page) < _PAGE:
+            return
         after = page[-1].name
 
 
@@ -85,9 +90,12 @@ async def hub_members(hub: HubName | None = None) -> AsyncIterator[Member]:
         return
     name = _name(hub)
     after = ""
-    while page := await get_store().members(name, after):
+    while True:
+        page = await get_store().members(name, after, _PAGE)
         for member in page:
             yield member
+        if len(page) < _PAGE:
+            return
         after = page[-1].client_id
 
 
@@ -177,7 +185,7 @@ async def hub_post(hub: HubName, websocket: Any, data: str | bytes) -> bool:
     if not isinstance(data, (str, bytes)):
         raise InvalidMessage(f"A client's message is str or bytes, as received; got {type(data).__name__}.")
     connection = adopted(websocket).get(_name(hub))
-    return connection is not None and await get_relay().post(connection, data)
+    return connection is not None and await get_relay().clients.post(connection, data)
 
 
 async def hub_remove(hub: HubName, websocket: Any) -> bool:
@@ -185,7 +193,7 @@ async def hub_remove(hub: HubName, websocket: Any) -> bool:
     connection = adopted(websocket).pop(_name(hub), None)
     if connection is None or connection.left is not None:
         return False
-    await asyncio.shield(get_relay().leave(connection, Departure(reason="close")))
+    await asyncio.shield(get_relay().clients.leave(connection, Departure(reason="close")))
     return True
 
 

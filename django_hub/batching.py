@@ -7,6 +7,7 @@ side needs. The same idea is behind group commit in databases.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -39,7 +40,8 @@ class Batcher(Generic[Item, Result]):
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            # In a context of its own: not in that of whoever happens to come first.
+            self._task = asyncio.create_task(self._run(), context=contextvars.Context())
         return future
 
     def __len__(self) -> int:

@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 WAKE = "hub.wake"
 
+# What the channels begin with on which code listens that took a hub's mail for itself (`Hub.events`).
+RING = "hub-ring."
+
 # Hubs told of in one wake: far below what a layer takes in one message.
 _AT_ONCE = 500
 
@@ -41,7 +44,7 @@ class Bells:
         for hub, channel in wakes:
             by_channel.setdefault(channel, {})[hub] = None
         for channel, hubs in by_channel.items():
-            if self.heard:
+            if self.heard and not channel.startswith(RING):
                 self.heard(channel)
             names = list(hubs)
             for start in range(0, len(names), _AT_ONCE):

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_hub.conf import get_settings
 from django_hub.layer import get_layer
-from django_hub.stores.registry import get_store
+from django_hub.stores.registry import store_host
 
 
 def check_configuration(**_: Any) -> list[checks.CheckMessage]:
@@ -24,7 +24,7 @@ def check_configuration(**_: Any) -> list[checks.CheckMessage]:
         return [checks.Error(str(error), id="django_hub.E003")]
     found: list[checks.CheckMessage] = []
     try:
-        get_store()
+        store_host()
     except ImproperlyConfigured as error:
         found.append(checks.Error(str(error), id="django_hub.E005"))
     if layer.in_memory and hub_settings.EMBEDDED_WORKER is False:

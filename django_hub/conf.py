@@ -27,7 +27,8 @@ class Settings:
     """What DJANGO_HUB may say. Times are in seconds.
 
     ``LAYER``: alias of the channel layer. ``STORE``: ``None`` takes the store that fits the layer
-    (in-memory layer, memory store); ``"memory"`` says so by hand.
+    (in-memory layer, memory store; channels_redis, its Redis); ``"memory"``, a Redis URL, or a host as in
+    channels_redis' ``hosts`` say it by hand.
     ``BEAT``: how often a process shows that it lives, looks for dead ones, and rings for mail nobody
     took. ``PROCESS_LEASE``: not heard of for so long, a process is dead and its clients are ``lost``.
     ``HUB_LEASE``: so long a worker may be silent before another takes its hub.
@@ -40,7 +41,7 @@ class Settings:
     """
 
     LAYER: str = "default"
-    STORE: str | None = None
+    STORE: str | dict[str, Any] | None = None
     BEAT: float = _LIMITS.ring_again
     PROCESS_LEASE: float = _LIMITS.process_lease
     HUB_LEASE: float = _LIMITS.hub_lease
@@ -100,7 +101,7 @@ def _require_type(key: str, value: Any, annotation: str) -> None:
         "float": (int, float),
         "int": (int,),
         "str": (str,),
-        "str | None": (str, type(None)),
+        "str | dict[str, Any] | None": (str, dict, type(None)),
         "bool | None": (bool, type(None)),
     }
     right_type = isinstance(value, allowed[annotation])

@@ -14,6 +14,9 @@ from django_hub.messages import Close
 from django_hub.stores.ops import Join, Leave, Outcome, Post
 from django_hub.wires.base import Outgoing, Wire
 
+# Bytes of undelivered messages that a Left may carry: a thousand stuck clients must not fill a mailbox.
+_UNDELIVERED = 256 * 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
@@ -49,8 +52,11 @@ class Connection:
         "id",
         "joined",
         "left",
+        "numbered",
         "posted",
         "posting",
+        "process",
+        "reader",
         "who",
         "wire",
     )
@@ -67,17 +73,23 @@ class Connection:
         bounds: Bounds,
     ) -> None:
         self.id = uuid.uuid4().hex
+        self.process = ""
         self.hub = hub
         self.client_id = client_id
         self.events = events
         self.who = describe(client_id, user_id, meta)
         self.wire = wire
         self.bounds = bounds
+        # Numbers given to messages, and the last that is known to be in the mailbox. A number is never
+        # given twice, also where its caller gave up: the message may be on its way.
+        self.numbered = 0
         self.posted = 0
         # Made when first needed: an idle client has neither posted nor left.
         self.posting: asyncio.Lock | None = None
         self.joined: asyncio.Future[Outcome] | None = None
         self.left: asyncio.Task[None] | None = None
+        # The consumer's own task, where it is to be ended if its socket hangs.
+        self.reader: asyncio.Task[None] | None = None
         self.ended: Callable[[Connection, Departure], None] = _nobody
         wire.broken = self._broken
 
@@ -98,7 +110,12 @@ class Connection:
         return self.wire.write(Outgoing(Close(code, reason)))
 
     def join_op(self, process: str, *, again: bool = False) -> Join:
+        """``again``: as a new connection, in place of this one as it was (see `Join`)."""
         now = time.time()
+        old_id = self.id if again else ""
+        if again:
+            self.id = uuid.uuid4().hex
+        self.process = process
         return Join(
             hub=self.hub,
             client_id=self.client_id,
@@ -108,16 +125,16 @@ class Connection:
             who=self.who,
             at=now,
             body=joined_body(self.who, now),
-            again=again,
+            again=old_id,
             posted=self.posted,
         )
 
-    def post_op(self, data: str | bytes) -> Post:
+    def post_op(self, number: int, data: str | bytes) -> Post:
         return Post(
             hub=self.hub,
             client_id=self.client_id,
             connection=self.id,
-            number=self.posted + 1,
+            number=number,
             body=message_body(self.who, time.time(), data),
         )
 
@@ -128,12 +145,34 @@ class Connection:
             departure.reason,
             departure.code,
             departure.error,
-            tuple(undelivered),
+            _newest(undelivered),
         )
-        return Leave(hub=self.hub, client_id=self.client_id, connection=self.id, body=body)
+        return Leave(
+            hub=self.hub,
+            client_id=self.client_id,
+            connection=self.id,
+            process=self.process,
+            body=body,
+        )
+
+    def release(self) -> None:
+        """Untie the knot of connection, wire and owner, so that memory is freed at once."""
+        self.ended = _nobody
+        self.wire.broken = _nobody_cares
 
     def _broken(self, error: BaseException) -> None:
         self.ended(self, Departure(reason="write", error=f"{type(error).__name__}: {error}"))
+
+
+def _newest(messages: list[str | bytes]) -> tuple[str | bytes, ...]:
+    kept: list[str | bytes] = []
+    room = _UNDELIVERED
+    for message in reversed(messages):
+        room -= len(message.encode()) if isinstance(message, str) else len(message)
+        if room < 0:
+            break
+        kept.append(message)
+    return tuple(reversed(kept))
 
 
 def user_id(scope: Mapping[str, Any]) -> str | None:
@@ -143,4 +182,8 @@ def user_id(scope: Mapping[str, Any]) -> str | None:
 
 
 def _nobody(connection: Connection, departure: Departure) -> None:
-    """A connection that no relay has taken yet."""
+    """A connection that no relay has, yet or any more."""
+
+
+def _nobody_cares(error: BaseException) -> None:
+    """A wire whose connection has left."""

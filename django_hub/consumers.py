@@ -20,7 +20,6 @@ from django_hub.messages import Close, Sendable, encode
 from django_hub.names import DEFAULT_EVENTS, new_client_id, require_client_id, require_hub_name
 from django_hub.relay import Relay, get_relay
 from django_hub.wires.base import Outgoing, Wire
-from django_hub.wires.choice import wire_for
 
 logger = logging.getLogger(__name__)
 
@@ -112,14 +111,14 @@ class HubConsumer(AsyncConsumer):
         """
         await self.post(data)
 
-    # What hooks may call
+    # What `on_message` may call
 
     async def post(self, data: str | bytes) -> bool:
         """Put a message into the hub's mailbox. True: its handler will get it.
 
         Waits while the mailbox is full. False: the client is no longer a member.
         """
-        return await self._relay.post(self._connection, data)
+        return await self._relay.clients.post(self._connection, data)
 
     async def send(self, message: Sendable) -> bool:  # type: ignore[override]
         """Send to this client alone, past the hub. False: its socket is closed.
@@ -146,7 +145,8 @@ class HubConsumer(AsyncConsumer):
             await send({"type": "websocket.close"})
             return
         await send({"type": "websocket.accept"})
-        self._wire = wire_for(send)
+        self._relay = get_relay()
+        self._wire = self._relay.wires.wire_for(send)
         if refusal is not None:
             self._wire.write(Outgoing(Close(refusal.code, refusal.reason).shortened()))
         else:
@@ -160,7 +160,8 @@ class HubConsumer(AsyncConsumer):
         """Ask the hooks who this is and whether it may join; a refusal, or None."""
         try:
             self.hub = require_hub_name(await self.get_hub())
-            self.client_id = require_client_id(await self.get_client_id() or new_client_id())
+            client_id = await self.get_client_id()
+            self.client_id = new_client_id() if client_id is None else require_client_id(client_id)
             if await self.authorize():
                 self._meta = plain_meta(await self.get_meta(), get_settings().encoder)
                 return None
@@ -175,7 +176,6 @@ class HubConsumer(AsyncConsumer):
         return Refused(CLOSE_FORBIDDEN, "not allowed")
 
     async def _live(self, receive: _Receive) -> None:
-        self._relay = get_relay()
         connection = self._connection = Connection(
             hub=self.hub,
             client_id=self.client_id,
@@ -185,14 +185,19 @@ class HubConsumer(AsyncConsumer):
             wire=self._wire,
             bounds=Bounds(max_queue_bytes=self.max_queue_bytes, max_queue_messages=self.max_queue_messages),
         )
+        connection.reader = asyncio.current_task()
         departure = Departure(reason="shutdown")
         try:
-            if await self._relay.join(connection):
+            if await self._relay.clients.join(connection):
                 departure = await self._read(receive)
+            else:
+                departure = Departure(reason="close")
         except asyncio.CancelledError:
             # Daphne cancels when it stops, and also when we are busy too long after the socket ended.
             departure = _departure_waiting(receive) or departure
-            raise
+            # We do it ourselves where a client was too slow and does not answer to its end.
+            if connection.left is None:
+                raise
         except Exception as error:
             logger.exception(
                 "%s failed on a message of %s in hub %s",
@@ -205,6 +210,7 @@ class HubConsumer(AsyncConsumer):
             )
             connection.close(CLOSE_FAILED)
         finally:
+            connection.reader = None
             await self._leave(departure)
 
     async def _read(self, receive: _Receive) -> Departure:
@@ -226,7 +232,7 @@ class HubConsumer(AsyncConsumer):
     async def _leave(self, departure: Departure) -> None:
         """Leave, and wait for the store to know: but not for ever, and going on if we are cancelled."""
         grace = get_settings().SHUTDOWN_GRACE
-        await asyncio.wait([self._relay.leave(self._connection, departure)], timeout=grace)
+        await asyncio.wait([self._relay.clients.leave(self._connection, departure)], timeout=grace)
         if departure.reason == "shutdown":
             await asyncio.wait([asyncio.create_task(self._relay.close())], timeout=grace)
 

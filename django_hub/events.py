@@ -66,7 +66,8 @@ class Left:
     failed: ``error`` says how), ``write`` (a frame could not be written),
     ``replaced`` (the same client id joined again), ``kicked``, ``slow`` (it did not take its frames in
     time), ``lost`` (its server process died), ``shutdown`` (its server was stopped).
-    ``undelivered``: the messages that were waiting for this client and were not written, oldest first.
+    ``undelivered``: the messages that were waiting for this client and were not written, oldest first; the
+    newest 256 KiB of them, where there were more (they are kept in the mailbox, once for each client).
     """
 
     hub: str

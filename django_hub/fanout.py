@@ -23,6 +23,7 @@ class Fanout:
     def __init__(self) -> None:
         self._hubs: dict[str, dict[str, Connection]] = {}
         self._entries: Batcher[Sequence[Entry], None] = Batcher(self._deliver, most=1)
+        self._turn_ends = 0.0
 
     def __len__(self) -> int:
         """How many hubs have local connections."""
@@ -53,19 +54,20 @@ class Fanout:
         await self._entries.idle()
 
     async def _deliver(self, parcels: Sequence[Sequence[Entry]]) -> Sequence[None]:
-        clock = asyncio.get_running_loop().time
-        turn_ends = clock() + _TURN
         for entry in (entry for entries in parcels for entry in entries):
             outgoing = Outgoing(entry.frame)
             for count, connection in enumerate(self._receivers(entry), 1):
                 connection.write(outgoing)
-                if not count % _WRITES and clock() > turn_ends:
-                    await asyncio.sleep(0)
-                    turn_ends = clock() + _TURN
-            if clock() > turn_ends:
-                await asyncio.sleep(0)
-                turn_ends = clock() + _TURN
+                if not count % _WRITES:
+                    await self._let_others()
+            await self._let_others()
         return [None] * len(parcels)
+
+    async def _let_others(self) -> None:
+        clock = asyncio.get_running_loop().time
+        if clock() > self._turn_ends:
+            await asyncio.sleep(0)
+            self._turn_ends = clock() + _TURN
 
     def _receivers(self, entry: Entry) -> Iterable[Connection]:
         # A copy: who joins or leaves while others get a turn must not disturb the walk.

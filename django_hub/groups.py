@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 
 from django_hub.backoff import waits
@@ -12,10 +13,12 @@ logger = logging.getLogger(__name__)
 
 
 class _Group:
-    __slots__ = ("added", "settling", "users")
+    __slots__ = ("added", "channel", "settling", "users")
 
     def __init__(self) -> None:
-        self.added = False
+        #: Is the channel in the group? None: a call that changes it is under way.
+        self.added: bool | None = False
+        self.channel = ""
         self.users = 0
         self.settling: asyncio.Task[None] | None = None
 
@@ -36,41 +39,43 @@ class Groups:
         """Return when the channel is in the group. Each `enter` wants one `leave`, also when cancelled."""
         state = self._groups.setdefault(group, _Group())
         state.users += 1
+        state.channel = channel
         while not state.added:
-            await asyncio.shield(self._settle(group, channel, state))
+            await asyncio.shield(self._settle(group, state))
 
-    def leave(self, group: str, channel: str) -> None:
+    def leave(self, group: str) -> None:
         """The channel will be out of the group soon, if this was the last that entered."""
         state = self._groups[group]
         state.users -= 1
         if not state.users:
-            self._settle(group, channel, state)
+            self._settle(group, state)
 
-    async def refresh(self, channel: str) -> None:
+    async def refresh(self) -> None:
         """Add the channel to all its groups again: a layer forgets what is older than its group_expiry."""
         for group, state in list(self._groups.items()):
             if state.users and state.added:
-                await self._layer.group_add(group, channel)
+                await self._layer.group_add(group, state.channel)
 
     async def idle(self) -> None:
         """Return when all is as wanted."""
         while tasks := [state.settling for state in self._groups.values() if state.settling]:
             await asyncio.wait(tasks)
 
-    def _settle(self, group: str, channel: str, state: _Group) -> asyncio.Task[None]:
+    def _settle(self, group: str, state: _Group) -> asyncio.Task[None]:
         if state.settling is None:
-            state.settling = asyncio.create_task(self._settled(group, channel, state))
+            state.settling = asyncio.create_task(self._settled(group, state), context=contextvars.Context())
         return state.settling
 
-    async def _settled(self, group: str, channel: str, state: _Group) -> None:
+    async def _settled(self, group: str, state: _Group) -> None:
         pauses = waits()
         try:
             while (wanted := state.users > 0) != state.added:
+                state.added = None
                 try:
                     if wanted:
-                        await self._layer.group_add(group, channel)
+                        await self._layer.group_add(group, state.channel)
                     else:
-                        await self._layer.group_discard(group, channel)
+                        await self._layer.group_discard(group, state.channel)
                 except Exception:
                     logger.exception("The channel layer did not change group %s; trying again", group)
                     await asyncio.sleep(next(pauses))

@@ -8,13 +8,15 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from django_hub.bells import RING
 from django_hub.deadletters import dead_letter
 from django_hub.events import Event, read_body
-from django_hub.exceptions import UnreadableEvent
+from django_hub.exceptions import Unavailable, UnreadableEvent
 from django_hub.layer import get_layer
 from django_hub.names import DEFAULT_EVENTS
 from django_hub.relay import get_relay
-from django_hub.stores.ops import Claim, Commit, DeadLetter, HubRecord, Lease
+from django_hub.stores.base import Store
+from django_hub.stores.ops import Commit, DeadLetter, HubRecord, Lease
 from django_hub.stores.registry import get_store
 
 
@@ -43,27 +45,26 @@ class Hub:
             async with contextlib.aclosing(hub.events()) as events:
                 async for event in events: ...
 
-        While this runs the hub's mail is this code's and no worker's; afterwards it is the worker's again.
-        An event counts as handled when the next one is asked for: leaving the loop with an exception
-        hands the last one out again, to whoever comes next.
+        While this runs the hub's mail is this code's and no worker's; afterwards, or when its process
+        died and `HUB_LEASE` is over, it is the worker's again. An event counts as handled when the next one
+        is asked for: leaving the loop with an exception hands the last one out again, to who comes next.
+        Creates the hub by name if need be. Raises `RuntimeError` where the hub's mail is taken already.
         """
-        store, layer, bells = get_store(), get_layer(), get_relay().bells
-        worker = uuid.uuid4().hex
-        channel = await layer.new_channel()
-        before = await store.hub(self.name)
-        await store.create(self.name, channel)
-        claim = Claim(self.name, Lease.FREE)
-        done, dead = 0, []
+        store, layer = get_store(), get_layer()
+        await store.create(self.name, None)
+        channel = RING + uuid.uuid4().hex
+        (claim,) = await store.claim([self.name], channel, channel)
+        if claim.lease is not Lease.HELD:
+            raise RuntimeError(
+                f"Somebody else handles the events of hub {self.name!r} now. Try again when that is over, "
+                "or give the hub a channel that no worker serves: hub_create(name, events=...)."
+            )
+        renewing = asyncio.create_task(_renew(store, self.name, claim.token))
+        ringing = asyncio.create_task(layer.receive(channel))
+        done = 0
+        dead: list[DeadLetter] = []
         try:
-            while True:
-                if claim.lease is not Lease.HELD:
-                    (claim,) = await store.claim([self.name], worker)
-                if claim.lease is not Lease.HELD:
-                    # A wake, or the time after which a lost one would be rung again.
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(store.limits.ring_again):
-                            await layer.receive(channel)
-                    continue
+            while claim.lease is Lease.HELD:
                 for letter in claim.batch:
                     try:
                         event = read_body(self.name, letter.position, letter.body)
@@ -72,13 +73,26 @@ class Hub:
                     else:
                         yield event
                     done = letter.position
+                if not claim.batch:
+                    # A wake, or the time after which a lost one is looked for.
+                    await asyncio.wait([ringing], timeout=store.limits.ring_again)
+                    if ringing.done():
+                        ringing = asyncio.create_task(layer.receive(channel))
                 (claim,) = await store.commit([Commit(self.name, claim.token, done, tuple(dead))])
                 dead = []
+            raise RuntimeError(
+                f"The events of hub {self.name!r} were taken over: this was silent too long."
+            )
         finally:
+            for task in (renewing, ringing):
+                task.cancel()
             if claim.lease is Lease.HELD:
                 await store.commit([Commit(self.name, claim.token, done, tuple(dead), release=True)])
-            if before is not None:
-                await store.create(self.name, before.events)
-                bells.ring([(self.name, before.events)])
-            if before is None or not before.named:
-                await store.destroy(self.name)
+                get_relay().bells.ring(await store.unclaimed())
+
+
+async def _renew(store: Store, hub: str, token: str) -> None:
+    while True:
+        await asyncio.sleep(store.limits.hub_lease / 3)
+        with contextlib.suppress(Unavailable):
+            await store.renew([(hub, token)])

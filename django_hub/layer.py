@@ -3,68 +3,110 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+import weakref
+from typing import Any
 
 from channels.exceptions import ChannelFull
 from channels.layers import InMemoryChannelLayer, channel_layers
 from django.core.exceptions import ImproperlyConfigured
 
 from django_hub.conf import get_settings
-
-T = TypeVar("T")
+from django_hub.exchange import Exchange
 
 __all__ = ["ChannelFull", "Layer", "get_layer"]
 
-# The loop that receives on each in-memory layer: the layer's queues wake nobody on another loop.
-_owners: dict[int, asyncio.AbstractEventLoop] = {}
-
 
 class Layer:
-    """A channel layer, safe to send to from any loop and thread."""
+    """A channel layer as hubs use it.
+
+    A relay has a channel of its own, in the groups of its hubs; a hub's worker listens on a channel that
+    its project names. ``in_memory``: the layer reaches its own process only.
+    """
+
+    in_memory = False
 
     def __init__(self, layer: Any) -> None:
-        self._layer = layer
-        self.in_memory = isinstance(layer, InMemoryChannelLayer)
+        self.layer = layer
 
     @property
     def group_expiry(self) -> float:
         """Seconds after which a layer forgets a group's channel that was not added again."""
-        return float(getattr(self._layer, "group_expiry", 86400))
+        return float(getattr(self.layer, "group_expiry", 86400))
 
     async def new_channel(self) -> str:
-        channel: str = await self._layer.new_channel()
+        """A channel for the relay of the running loop."""
+        channel: str = await self.layer.new_channel()
         return channel
 
+    def drop_channel(self, channel: str) -> None:
+        """The relay's channel is not received on any more."""
+
     async def receive(self, channel: str) -> dict[str, Any]:
-        if self.in_memory:
-            _owners[id(self._layer)] = asyncio.get_running_loop()
-        message: dict[str, Any] = await self._layer.receive(channel)
+        message: dict[str, Any] = await self.layer.receive(channel)
         return message
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Raises `ChannelFull` where the channel is at its capacity."""
-        await self._at_owner(lambda: self._layer.send(channel, message))
+        await self.layer.send(channel, message)
 
     async def group_add(self, group: str, channel: str) -> None:
-        await self._layer.group_add(group, channel)
+        await self.layer.group_add(group, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
-        await self._layer.group_discard(group, channel)
+        await self.layer.group_discard(group, channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        await self._at_owner(lambda: self._layer.group_send(group, message))
+        await self.layer.group_send(group, message)
 
-    async def _at_owner(self, call: Callable[[], Awaitable[T]]) -> T:
-        """In-memory queues are not thread-safe: hand the call to the loop that receives from them."""
-        owner = _owners.get(id(self._layer)) if self.in_memory else None
-        if owner is None or owner is asyncio.get_running_loop() or not owner.is_running():
-            return await call()
 
-        async def there() -> T:
-            return await call()
+class InMemoryLayer(Layer):
+    """Relays are reached through an `Exchange`, everybody else through the in-memory layer.
 
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(there(), owner))
+    That layer's queues wake nobody on another loop: so a message is handed to the loop that receives.
+    """
+
+    in_memory = True
+
+    def __init__(self, layer: InMemoryChannelLayer) -> None:
+        super().__init__(layer)
+        self._exchange = Exchange()
+        self._receiving: weakref.WeakValueDictionary[str, asyncio.AbstractEventLoop] = (
+            weakref.WeakValueDictionary()
+        )
+
+    async def new_channel(self) -> str:
+        return self._exchange.new_channel()
+
+    def drop_channel(self, channel: str) -> None:
+        self._exchange.drop_channel(channel)
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        if self._exchange.knows(channel):
+            return await self._exchange.receive(channel)
+        self._receiving[channel] = asyncio.get_running_loop()
+        return await super().receive(channel)
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        if self._exchange.knows(channel):
+            return await self._exchange.send(channel, message)
+        there = self._receiving.get(channel)
+        if there is None or there is asyncio.get_running_loop() or not there.is_running():
+            return await super().send(channel, message)
+        call = asyncio.run_coroutine_threadsafe(super().send(channel, message), there)
+        return await asyncio.wrap_future(call)
+
+    async def group_add(self, group: str, channel: str) -> None:
+        self._exchange.group_add(group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        self._exchange.group_discard(group, channel)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        await self._exchange.group_send(group, message)
+
+
+# One for each of Channels' own objects: an in-memory layer's exchange is the whole process's.
+_layers: weakref.WeakKeyDictionary[Any, Layer] = weakref.WeakKeyDictionary()
 
 
 def get_layer() -> Layer:
@@ -81,4 +123,9 @@ def get_layer() -> Layer:
             "    CHANNEL_LAYERS = "
             '{"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}'
         )
-    return Layer(channel_layers[alias])
+    backend = channel_layers[alias]
+    layer = _layers.get(backend)
+    if layer is None:
+        layer = InMemoryLayer(backend) if isinstance(backend, InMemoryChannelLayer) else Layer(backend)
+        _layers[backend] = layer
+    return layer

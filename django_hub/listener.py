@@ -20,14 +20,17 @@ logger = logging.getLogger(__name__)
 # Set in the scope of an application that shares its process with the sockets.
 EMBEDDED = "django_hub.embedded"
 
+# An application that ran so long, in seconds, has not failed at its start.
+_LONG = 10.0
+
 _Message = dict[str, Any]
 
 
 async def listen(layer: Layer, channel: str) -> None:
     """Run until cancelled: hand the channel's messages to the application in settings.ASGI_APPLICATION.
 
-    An application that ends is started again with the next message, with a pause that grows while it
-    goes on ending; what it had not read is handed to the next one.
+    An application that ends is started again, with a pause that grows while it goes on ending; what it
+    had not read is handed to the next one.
     """
     messages: asyncio.Queue[_Message] = asyncio.Queue(maxsize=1000)
     running = asyncio.create_task(_run_application(channel, messages))
@@ -49,8 +52,10 @@ async def listen(layer: Layer, channel: str) -> None:
 
 async def _run_application(channel: str, messages: asyncio.Queue[_Message]) -> None:
     scope = {"type": "channel", "channel": channel, EMBEDDED: True}
+    clock = asyncio.get_running_loop().time
     pauses = waits(first=0.2, most=10.0)
     while True:
+        began = clock()
         try:
             application: Any = get_default_application()
             await application(dict(scope), messages.get, _refuse)
@@ -61,6 +66,8 @@ async def _run_application(channel: str, messages: asyncio.Queue[_Message]) -> N
                 channel,
                 channel,
             )
+        if clock() - began > _LONG:
+            pauses = waits(first=0.2, most=10.0)
         await asyncio.sleep(next(pauses))
 
 

@@ -23,10 +23,11 @@ class Outbox:
     next waits; each client has at most one op here, so it is bounded by the clients.
     """
 
-    def __init__(self, store: Store, bells: Bells, replaced: Callable[[str, Address], None]) -> None:
+    def __init__(self, store: Store, bells: Bells) -> None:
         self._store = store
         self._bells = bells
-        self._replaced = replaced
+        #: Told of each connection that lost its client id to a newer one, with its hub.
+        self.replaced: Callable[[str, Address], None] = _nobody
         self._ops: Batcher[Op, Outcome] = Batcher(self._flush)
 
     def put(self, op: Op) -> asyncio.Future[Outcome]:
@@ -48,5 +49,9 @@ class Outbox:
                 break
         self._bells.ring(applied.wakes)
         for hub, address in applied.replaced:
-            self._replaced(hub, address)
+            self.replaced(hub, address)
         return applied.outcomes
+
+
+def _nobody(hub: str, address: Address) -> None:
+    """An outbox without a relay."""

@@ -19,6 +19,13 @@ async def pump(layer: Layer, channel: str, fanout: Fanout) -> None:
     One for the whole process, never cancelled for one client: a cancelled receive of the Redis layer
     can lose what it had taken, of everybody.
     """
+    try:
+        await _pump(layer, channel, fanout)
+    finally:
+        layer.drop_channel(channel)
+
+
+async def _pump(layer: Layer, channel: str, fanout: Fanout) -> None:
     pauses = waits()
     while True:
         await fanout.room()
@@ -34,4 +41,9 @@ async def pump(layer: Layer, channel: str, fanout: Fanout) -> None:
         except (ValueError, TypeError, KeyError) as error:
             logger.warning("A message on %s that is no parcel was dropped: %s", channel, error)
             continue
-        fanout.put(entries)
+        fanout.put(entries).add_done_callback(_log)
+
+
+def _log(written: asyncio.Future[None]) -> None:
+    if not written.cancelled() and (error := written.exception()):
+        logger.error("A parcel could not be written to its clients", exc_info=error)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from channels.db import aclose_old_connections
 
@@ -20,8 +22,10 @@ from django_hub.stores.ops import Claim, Commit, DeadLetter, Lease
 
 logger = logging.getLogger(__name__)
 
-# After a worker was idle for so long, in seconds, its database connections may have been cut off.
+# Database connections may have been cut off meanwhile, in seconds.
 _STALE = 1.0
+
+Item = TypeVar("Item")
 
 
 class _Serving:
@@ -45,11 +49,7 @@ class HubService:
     """
 
     def __init__(
-        self,
-        handle: Callable[[Event], Awaitable[None]],
-        store: Store,
-        bells: Bells,
-        most: int,
+        self, handle: Callable[[Event], Awaitable[None]], store: Store, bells: Bells, most: int
     ) -> None:
         self._handle = handle
         self._store = store
@@ -62,7 +62,7 @@ class HubService:
         self._commits: Batcher[Commit, Claim] = Batcher(store.commit)
         self._renewing: asyncio.Task[None] | None = None
         self._closing = False
-        self._idle_since = 0.0
+        self._refreshed = 0.0
 
     def wake(self, hubs: Iterable[str]) -> None:
         """Handle these hubs' mail, now or as soon as there is room."""
@@ -91,19 +91,17 @@ class HubService:
 
     def _start(self, hub: str) -> None:
         serving = self._serving[hub] = _Serving()
-        serving.task = asyncio.create_task(self._serve(hub, serving))
+        # In a context of its own: not in that of the client whose wake it was.
+        serving.task = asyncio.create_task(self._serve(hub, serving), context=contextvars.Context())
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
 
     async def _serve(self, hub: str, serving: _Serving) -> None:
         try:
-            await self._refresh_connections()
             serving.again = True
             while serving.again and not self._closing:
-                serving.again = False
+                serving.again = serving.lost = False
                 await self._drain(hub, serving)
-        except Unavailable as error:
-            logger.warning("Hub %s waits for the store: %s", hub, error)
         except Exception:
             logger.exception("Hub %s is put aside until it is rung for again", hub)
         finally:
@@ -112,18 +110,23 @@ class HubService:
                 following = next(iter(self._queued))
                 del self._queued[following]
                 self._start(following)
-            if not self._serving:
-                self._rest()
+            if not self._serving and self._renewing is not None:
+                self._renewing.cancel()
+                self._renewing = None
 
     async def _drain(self, hub: str, serving: _Serving) -> None:
-        claim = await self._claims.put(hub)
+        claim = await self._asked(self._claims, hub)
         while claim.lease is Lease.HELD:
             serving.token = claim.token
+            await self._refresh_connections()
             commit = await self._handled(claim, serving)
             if serving.lost:
                 logger.warning("Hub %s was taken over while %d events were handled", hub, len(claim.batch))
                 return
-            claim = await self._committed(commit)
+            claim = await self._asked(self._commits, commit)
+            if commit.release:
+                # Ring for what is left at once: the others need not wait for their next look.
+                self._bells.ring(await self._store.unclaimed())
         serving.token = ""
 
     async def _handled(self, claim: Claim, serving: _Serving) -> Commit:
@@ -135,48 +138,54 @@ class HubService:
                 break
             try:
                 await self._handle(read_body(claim.hub, letter.position, letter.body))
-            except asyncio.CancelledError:
-                await self._committed(Commit(claim.hub, claim.token, done, tuple(dead), release=True))
-                raise
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    commit = Commit(claim.hub, claim.token, done, tuple(dead), release=True)
+                    await self._asked(self._commits, commit)
+                    raise
+                # A cancellation that is not ours, of a task the handler awaited, is a failure as any.
                 logger.exception("Event %d of hub %s failed: a dead letter", letter.position, claim.hub)
                 dead.append(dead_letter(claim.hub, letter, error))
+                self._refreshed = 0.0
             done = letter.position
         return Commit(claim.hub, claim.token, done, tuple(dead), release=self._closing)
 
     async def _claim(self, hubs: Sequence[str]) -> list[Claim]:
         return await self._store.claim(hubs, self._worker)
 
-    async def _committed(self, commit: Commit) -> Claim:
+    async def _asked(self, batcher: Batcher[Item, Claim], item: Item) -> Claim:
+        """The store's answer, however long it takes: claims and commits can be repeated."""
         pauses = waits()
         while True:
             try:
-                return await self._commits.put(commit)
+                return await batcher.put(item)
             except Unavailable as error:
-                logger.warning("A commit of hub %s waits for the store: %s", commit.hub, error)
+                logger.warning("A hub's events wait for the store: %s", error)
                 await asyncio.sleep(next(pauses))
 
     async def _renew(self) -> None:
         """Keep the leases of hubs whose handler is slow, and learn which were lost."""
         while True:
             await asyncio.sleep(self._store.limits.hub_lease / 3)
-            held = [(hub, serving) for hub, serving in self._serving.items() if serving.token]
+            asked = [(hub, serving.token) for hub, serving in self._serving.items() if serving.token]
             try:
-                kept = await self._store.renew([(hub, serving.token) for hub, serving in held])
-            except Unavailable as error:
+                kept = await self._store.renew(asked)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next one is worth a try)
                 logger.warning("Leases not renewed: %s", error)
                 continue
-            for (_, serving), still_ours in zip(held, kept, strict=True):
-                serving.lost = serving.lost or not still_ours
+            for (hub, token), still_ours in zip(asked, kept, strict=True):
+                serving = self._serving.get(hub)
+                # The answer may be of a lease that was given back meanwhile, and taken anew.
+                if serving is not None and serving.token == token:
+                    serving.lost = not still_ours
 
     async def _refresh_connections(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if len(self._serving) == 1 and now - self._idle_since > _STALE:
-            await aclose_old_connections()
+        """Close database connections that are broken or too old, as Channels does before each message.
 
-    def _rest(self) -> None:
-        """Nothing to do: no task is left, and no database connection that should not be kept."""
-        self._idle_since = asyncio.get_running_loop().time()
-        if self._renewing is not None:
-            self._renewing.cancel()
-            self._renewing = None
+        Here once a second at most, and after a failure: it takes a hop to the database's thread.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._refreshed > _STALE:
+            self._refreshed = now
+            await aclose_old_connections()

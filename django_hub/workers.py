@@ -23,6 +23,8 @@ from django_hub.stores.registry import get_store
 
 logger = logging.getLogger(__name__)
 
+# Other messages to a worker's channel that may wait.
+_OTHERS = 1000
 _HANDLERS = {Joined: "hub_joined", Message: "hub_message", Left: "hub_left"}
 
 
@@ -88,9 +90,11 @@ class HubEvents(AsyncConsumer):
             while True:
                 message = await receive()
                 if message.get("type") == WAKE:
-                    service.wake(message["hubs"])
-                else:
+                    service.wake(_hubs_of(message))
+                elif len(others) < _OTHERS:
                     others.put(message)
+                else:
+                    logger.error("Too many messages wait: one of type %r is dropped", message.get("type"))
         except StopConsumer:
             pass
         finally:
@@ -107,3 +111,11 @@ class HubEvents(AsyncConsumer):
             except Exception:
                 logger.exception("Message of type %r on its channel failed", message.get("type"))
         return [None] * len(messages)
+
+
+def _hubs_of(wake: dict[str, Any]) -> list[str]:
+    hubs = wake.get("hubs")
+    if isinstance(hubs, list) and all(isinstance(hub, str) for hub in hubs):
+        return hubs
+    logger.warning("A wake that names no hubs was dropped: %.200r", wake)
+    return []

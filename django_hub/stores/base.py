@@ -80,8 +80,9 @@ class Store(ABC):
         """Carry out ops in order, each atomic in its hub; see `Outcome` for what can become of one.
 
         * Join makes the member and posts `Joined`. Another connection under that id is replaced: its
-          `Left(replaced)` is posted before. The member's own repeated Join changes nothing. REPLACED where
-          this connection was itself replaced since, or is joined ``again`` and another has the id.
+          `Left(replaced)` is posted before (`Left(lost)`, where it is this one's own old id that joins
+          ``again``). The member's own repeated Join changes nothing. REPLACED where this connection was
+          itself replaced since, or joins ``again`` and another client has the id.
           A Join is never refused for a full mailbox: it would leave a member without its event.
         * Post appends a message. A number not above the connection's last one is DONE, and nothing changes.
         * Leave removes the member and posts its `Left`, if the stored connection is this one. Else
@@ -91,16 +92,19 @@ class Store(ABC):
     # Mailboxes
 
     @abstractmethod
-    async def claim(self, hubs: Sequence[str], worker: str) -> list[Claim]:
+    async def claim(self, hubs: Sequence[str], worker: str, ring: str = "") -> list[Claim]:
         """For each hub: HELD with a token and the first batch, if it has mail and no other worker holds it.
 
         The same worker gets its own lease again, with the same token. FREE for all other cases.
+        With ``ring`` the lease is held also while there is no mail (of a hub that is there), and while it
+        lives the hub's wakes go to that channel.
         """
 
     @abstractmethod
     async def commit(self, commits: Sequence[Commit]) -> list[Claim]:
         """For each: drop what is done, extend the lease, and answer the next batch (HELD); with no
-        mail left, or where ``release`` is set, give the lease back in the same step (FREE).
+        mail left (and no ``ring``), or where ``release`` is set, give the lease back in the same step
+        (FREE). Mail that is left is then to be rung for: `unclaimed` tells it at once.
 
         LOST, with nothing changed, if the token is not the hub's. A lease past its time that nobody
         else took is still the worker's.
@@ -131,8 +135,8 @@ class Store(ABC):
 
     @abstractmethod
     async def beat(self, process: str) -> bool:
-        """Extend the process's lease. False: it was not known (new, declared dead, or the store was
-        emptied), and the members it had are no longer members; it is known from now on."""
+        """Extend the process's lease. False: since its last beat (if there was one) it was declared dead,
+        or the store was emptied; the members it had then are to join again. A Join is no beat."""
 
     @abstractmethod
     async def reap(self) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from django_hub.events import left_body, read_description
+from django_hub.events import Reason, left_body, read_description
 from django_hub.limits import Limits
 from django_hub.members import Member
 from django_hub.names import DEFAULT_EVENTS
@@ -46,11 +46,12 @@ _REMEMBERED = 8
 
 @dataclass(slots=True)
 class _Held:
-    """A worker's lease of one hub."""
+    """A worker's lease of one hub; ``ring`` is where its wakes go, if not to the hub's channel."""
 
     token: str
     worker: str
     until: float
+    ring: str
 
 
 class _Member:
@@ -92,6 +93,8 @@ class MemoryStore(Store):
         # The hubs a client id is in, the newest last.
         self._hubs_of: dict[str, tuple[str, ...]] = {}
         self._processes: dict[str, float] = {}
+        # Those that beat since they were last declared dead, if ever.
+        self._beating: set[str] = set()
         self._members_of: dict[str, set[tuple[str, str]]] = {}
         self._dead: dict[str, deque[DeadLetter]] = {}
         # One counter for all hubs, begun at the clock: ids go on rising when a hub vanishes and is back.
@@ -172,10 +175,11 @@ class MemoryStore(Store):
         if old is not None:
             if old.address.connection == op.connection:
                 return Outcome.DONE
-            if op.again or op.connection in old.past:
+            if op.connection in old.past or op.again not in ("", old.address.connection):
                 return Outcome.REPLACED
             self._remove(hub, op.client_id)
-            self._append(hub, left_body(old.who, self._clock(), "replaced"), applied)
+            reason: Reason = "lost" if op.again else "replaced"
+            self._append(hub, left_body(old.who, self._clock(), reason), applied)
             applied.replaced.append((op.hub, old.address))
             past = (*old.past, old.address.connection)[-_REMEMBERED:]
         hub.members[op.client_id] = _Member(op, past)
@@ -214,17 +218,17 @@ class MemoryStore(Store):
 
     # Mailboxes
 
-    async def claim(self, hubs: Sequence[str], worker: str) -> list[Claim]:
+    async def claim(self, hubs: Sequence[str], worker: str, ring: str = "") -> list[Claim]:
         with self._lock:
-            return [self._claim(name, worker) for name in hubs]
+            return [self._claim(name, worker, ring) for name in hubs]
 
-    def _claim(self, name: str, worker: str) -> Claim:
+    def _claim(self, name: str, worker: str, ring: str) -> Claim:
         hub = self._hubs.get(name)
-        if hub is None or hub.mail is None:
+        if hub is None or (hub.mail is None and not ring):
             return Claim(name, Lease.FREE)
         held = hub.held
         if held is None or (held.worker != worker and held.until <= self._clock()):
-            held = hub.held = _Held(secrets.token_hex(8), worker, 0.0)
+            held = hub.held = _Held(secrets.token_hex(8), worker, 0.0, ring)
         elif held.worker != worker:
             return Claim(name, Lease.FREE)
         return self._next_batch(hub, held)
@@ -245,8 +249,8 @@ class MemoryStore(Store):
             self._bury(commit)
         if not hub.mail:
             hub.mail = None
-            del self._with_mail[hub.name]
-        if hub.mail is None or commit.release:
+            self._with_mail.pop(hub.name, None)
+        if commit.release or (hub.mail is None and not hub.held.ring):
             hub.held = None
             # Given back with mail left: the next look of anybody rings for it, without the usual wait.
             hub.rung = 0.0
@@ -300,7 +304,8 @@ class MemoryStore(Store):
 
     async def beat(self, process: str) -> bool:
         with self._lock:
-            known = process in self._processes
+            known = process in self._beating
+            self._beating.add(process)
             self._processes[process] = self._clock() + self.limits.process_lease
             return known
 
@@ -310,6 +315,7 @@ class MemoryStore(Store):
             applied = Applied(outcomes=[])
             for process in [name for name, until in self._processes.items() if until <= now]:
                 del self._processes[process]
+                self._beating.discard(process)
                 for name, client_id in list(self._members_of.get(process, ())):
                     hub = self._hubs[name]
                     who = hub.members[client_id].who
@@ -367,7 +373,8 @@ class MemoryStore(Store):
             hub.mail = deque()
             hub.rung = now
             self._with_mail[hub.name] = None
-            applied.wakes.append((hub.name, hub.events))
+            rung_at = hub.held.ring if hub.held and hub.held.until > now else ""
+            applied.wakes.append((hub.name, rung_at or hub.events))
         hub.mail.append(Letter(self._position, body))
 
     def _holding(self, name: str, token: str) -> _Hub | None:
@@ -375,7 +382,7 @@ class MemoryStore(Store):
         return hub if hub and hub.held and hub.held.token == token else None
 
     def _vanish_if_empty(self, hub: _Hub) -> None:
-        if not (hub.named or hub.members or hub.mail):
+        if not (hub.named or hub.members or hub.mail or hub.held):
             self._hubs.pop(hub.name, None)
 
     def _bury(self, commit: Commit) -> None:

@@ -23,8 +23,9 @@ class HubRecord:
 class Join:
     """``who`` is `events.describe`, ``events`` the channel of a hub that isn't there yet.
 
-    ``again``: the connection was a member before and its process was declared dead, or the store was
-    emptied; it never replaces another connection. ``posted`` is then its last accepted Post.
+    ``again``: the connection was a member before, under this id, and its process was declared dead, or the
+    store was emptied. It comes back under a new id, so that whoever still removes the old one can't meet
+    it; and it replaces none but the old one. ``posted`` is then the number of its last accepted Post.
     """
 
     hub: str
@@ -35,7 +36,7 @@ class Join:
     who: str
     at: float
     body: str
-    again: bool = False
+    again: str = ""
     posted: int = 0
 
 
@@ -55,6 +56,7 @@ class Leave:
     hub: str
     client_id: str
     connection: str
+    process: str
     body: str
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import weakref
 from typing import Any
 
+from channels.layers import channel_layers
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
@@ -12,25 +15,84 @@ from django_hub.layer import get_layer
 from django_hub.stores.base import Store
 from django_hub.stores.memory import MemoryStore
 
-# A plain dict and not Django's connection handler: that one gives sibling tasks different objects.
-_stores: dict[str, Store] = {}
+# Plain process-wide objects, not Django's connection handler: that gives sibling tasks different ones.
+_memory: list[MemoryStore] = []
+# A connection to Redis belongs to the loop on which it was made.
+_redis: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Store] = weakref.WeakKeyDictionary()
 
 
 def get_store() -> Store:
-    """The process's store: DJANGO_HUB["STORE"], or the one that fits the channel layer."""
-    kind = get_settings().STORE or ("memory" if get_layer().in_memory else None)
-    if kind != "memory":
+    """The store of DJANGO_HUB["STORE"], or the one that fits the channel layer: see `Settings`.
+
+    Raises `ImproperlyConfigured`, saying what to change.
+    """
+    host = store_host()
+    if host is None:
+        if not _memory:
+            _memory.append(MemoryStore(get_settings().limits))
+        return _memory[0]
+    loop = asyncio.get_running_loop()
+    store = _redis.get(loop)
+    if store is None:
+        store = _redis[loop] = _redis_store(host)
+    return store
+
+
+def store_host() -> dict[str, Any] | None:
+    """Where the store's Redis is, as in channels_redis' ``hosts``; None for the memory store."""
+    settings = get_settings()
+    match settings.STORE:
+        case "memory":
+            return None
+        case str() as address:
+            return {"address": address}
+        case dict() as host:
+            return host
+    if get_layer().in_memory:
+        return None
+    hosts = layer_hosts()
+    if hosts is None:
         raise ImproperlyConfigured(
-            f"DJANGO_HUB['STORE'] is {kind!r}; this version knows 'memory', for one process."
+            f"No store fits the channel layer {settings.LAYER!r}, which is neither the in-memory one nor "
+            "channels_redis. Say where the store's Redis is: "
+            'DJANGO_HUB = {"STORE": {"address": "redis://localhost:6379/0", "socket_timeout": 15}}.'
         )
-    if kind not in _stores:
-        _stores[kind] = MemoryStore(get_settings().limits)
-    return _stores[kind]
+    return hosts[0]
+
+
+def layer_hosts() -> list[dict[str, Any]] | None:
+    """The hosts of the channel layer, if it is channels_redis'."""
+    config = _layer_settings()
+    if not str(config.get("BACKEND", "")).startswith("channels_redis."):
+        return None
+    from channels_redis.utils import decode_hosts  # an extra: only there with Redis
+
+    hosts: list[dict[str, Any]] = decode_hosts(config.get("CONFIG", {}).get("hosts"))
+    return hosts
 
 
 def forget_stores() -> None:
     """Begin anew: the next `get_store` makes a new one. For tests, and for changed settings."""
-    _stores.clear()
+    _memory.clear()
+    _redis.clear()
+
+
+def _redis_store(host: dict[str, Any]) -> Store:
+    try:
+        from django_hub.stores.hosts import connect
+        from django_hub.stores.redis import RedisStore
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            f"The Redis store needs redis and channels_redis: pip install django-hub[redis] ({error})."
+        ) from error
+    # Deployments that share a Redis tell their layers apart by this prefix; so are their hubs.
+    prefix = _layer_settings().get("CONFIG", {}).get("prefix", "asgi")
+    return RedisStore(connect(host), f"{prefix}:hub", get_settings().limits)
+
+
+def _layer_settings() -> dict[str, Any]:
+    settings: dict[str, Any] = channel_layers.configs[get_settings().LAYER]
+    return settings
 
 
 def _forget(*, setting: str, **_: Any) -> None:

@@ -2,12 +2,16 @@
 
 A task a send would cost a third of the rate, and awaiting each client's `send` in turn would let one slow
 client hold all others. So `write` takes one step of send's coroutine itself; most finish there. Only one
-that has to wait is handed to a task, which goes on with what gathers meanwhile, and ends when that is gone.
+that has to wait is handed to a task, which goes on with what gathers meanwhile, and ends with that.
+
+The first step runs in the task of whoever writes: a middleware around `send` must not use what belongs to
+the current task there (`asyncio.timeout`); context variables are the connection's own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
@@ -17,10 +21,12 @@ from django_hub.wires.base import Outgoing
 
 
 class AsgiWire:
-    __slots__ = ("_bytes", "_closed", "_in_hand", "_send", "_task", "_waiting", "broken")
+    __slots__ = ("_bytes", "_closed", "_context", "_in_hand", "_send", "_task", "_waiting", "broken")
 
     def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         self._send = send
+        # A middleware that sets a context variable around `send` must reset it in the same context.
+        self._context = contextvars.copy_context()
         self._closed = False
         self._task: asyncio.Task[None] | None = None
         self._in_hand: Outgoing | None = None
@@ -52,18 +58,20 @@ class AsgiWire:
         if self._task is not None:
             self._queue(outgoing)
             return True
-        steps = self._call(outgoing).__await__()
         try:
-            first = steps.send(None)
+            steps = self._call(outgoing).__await__()
+            first = self._context.run(steps.send, None)
         except StopIteration:
             return True
-        except Exception as error:  # noqa: BLE001 (whatever it is, the socket is broken)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (the socket is broken)
             self._in_hand = outgoing
             self._break(error)
             return False
         self._in_hand = outgoing
         self._bytes += outgoing.size
-        self._task = asyncio.get_running_loop().create_task(self._go_on(_Rest(steps, first)))
+        self._task = asyncio.get_running_loop().create_task(
+            self._go_on(_Rest(steps, first)), context=self._context
+        )
         return True
 
     def abandon(self) -> list[str | bytes]:
@@ -135,9 +143,12 @@ class _Rest:
     def __await__(self) -> Generator[Any, Any, None]:
         try:
             yield self._first
-        except BaseException:
-            self._steps.close()
-            raise
+        except BaseException as error:  # noqa: BLE001 (it is the coroutine's to deal with)
+            try:
+                following = self._steps.throw(error)
+            except StopIteration:
+                return
+            yield following
         yield from self._steps
 
 

@@ -17,8 +17,12 @@ class Outgoing:
 
     @cached_property
     def size(self) -> int:
-        """About how many bytes it holds in memory while it waits."""
-        return len(self.frame.reason) if isinstance(self.frame, Close) else len(self.frame)
+        """How many bytes of payload it has."""
+        if isinstance(self.frame, Close):
+            return len(self.frame.reason) + 2
+        if isinstance(self.frame, str) and not self.frame.isascii():
+            return len(self.frame.encode())
+        return len(self.frame)
 
     @cached_property
     def asgi(self) -> dict[str, Any]:

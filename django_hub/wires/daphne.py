@@ -11,13 +11,17 @@ Relied on, as of daphne 4.2.2 and 4.2.3 with Autobahn 24 to 26: the `send` of a 
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django_hub.messages import Close
 from django_hub.wires.asgi import AsgiWire
 from django_hub.wires.base import Outgoing
+
+logger = logging.getLogger(__name__)
 
 _NEEDED = ("state", "STATE_OPEN", "sendCloseFrame", "sendMessage", "handle_reply")
 
@@ -42,6 +46,31 @@ class DaphneWire(AsgiWire):
             protocol.sendCloseFrame(outgoing.frame.code, outgoing.frame.reason.encode())
         else:
             protocol.sendMessage(b"", isinstance(outgoing.frame, bytes))
+
+
+def before_shutdown(leave: Callable[[], Awaitable[None]]) -> None:
+    """Have Daphne wait for ``leave`` before it ends.
+
+    By itself it cancels all applications and stops with the first of them that is done: one request
+    that waits for nothing would cut short the farewell of all sockets.
+    """
+    from twisted.internet import defer  # there, since a protocol of it was found
+    from twisted.internet import reactor as running
+
+    loop = asyncio.get_running_loop()
+    reactor: Any = running
+
+    def leaving() -> Any:
+        return defer.Deferred.fromFuture(loop.create_task(_quietly(leave)))
+
+    reactor.addSystemEventTrigger("before", "shutdown", leaving)
+
+
+async def _quietly(leave: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await leave()
+    except Exception:
+        logger.exception("Not all clients left in order; leases do the rest")
 
 
 def find_protocol(send: Any) -> Any | None:

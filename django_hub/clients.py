@@ -1,0 +1,178 @@
+"""The clients of this process: how they join, post and leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
+
+from django_hub.backoff import waits
+from django_hub.batching import Batcher
+from django_hub.connection import Connection, Departure
+from django_hub.fanout import Fanout
+from django_hub.groups import Groups
+from django_hub.messages import Close
+from django_hub.names import group_name
+from django_hub.outbox import Outbox
+from django_hub.parcels import Entry, Scope
+from django_hub.sender import Sender
+from django_hub.stores.ops import Address, Outcome
+
+CLOSE_REPLACED = 4409
+
+# After a write failed, the reader has this long to say why the socket ended: it knows the close code.
+_WORD_OF_READER = 1.0
+# And so long a client that is closed for being slow has to answer.
+_LAST_WORDS = 5.0
+
+
+class Clients:
+    """``started`` is awaited before a client joins and returns the relay's channel; ``gone`` is called
+    when the last client has left."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        groups: Groups,
+        fanout: Fanout,
+        sender: Sender,
+        started: Callable[[], Awaitable[str]],
+        gone: Callable[[], None],
+    ) -> None:
+        self._outbox = outbox
+        self._groups = groups
+        self._fanout = fanout
+        self._sender = sender
+        self._started = started
+        self._gone = gone
+        self._process = ""
+        self._count = 0
+        self._entering: Batcher[Connection, None] = Batcher(self._enter)
+
+    def __len__(self) -> int:
+        """How many have come and not left, those who are not members yet included."""
+        return self._count
+
+    async def join(self, connection: Connection) -> bool:
+        """Make the connection a member of its hub, in the order of the calls.
+
+        False: it was ended before it was one. Frames for the hub reach it once its Join is on its way: a
+        few may come before its `Joined` is handled.
+        """
+        connection.ended = self._ended
+        self._count += 1
+        await asyncio.shield(self._entering.put(connection))
+        if connection.joined is not None and await asyncio.shield(connection.joined) is Outcome.REPLACED:
+            self._drop_replaced(connection)
+        return connection.left is None
+
+    async def post(self, connection: Connection, data: str | bytes) -> bool:
+        """Put a message into the hub's mailbox, in the order of the calls.
+
+        Waits while the mailbox is full or the store can't be reached. False: the connection is no longer
+        a member, and the message was not taken. Cancelled, it may or may not be.
+        """
+        if connection.posting is None:
+            connection.posting = asyncio.Lock()
+        async with connection.posting:
+            connection.numbered += 1
+            number = connection.numbered
+            pauses = waits(first=0.02, most=0.5)
+            while connection.left is None:
+                match await self._outbox.put(connection.post_op(number, data)):
+                    case Outcome.DONE:
+                        connection.posted = number
+                        return True
+                    case Outcome.FULL:
+                        await asyncio.sleep(next(pauses))
+                    case Outcome.UNKNOWN:
+                        await self.join_again(connection)
+                    case Outcome.REPLACED:
+                        self._drop_replaced(connection)
+            return False
+
+    def leave(self, connection: Connection, departure: Departure) -> asyncio.Task[None]:
+        """Take the connection out of its hub; its `Left` is posted once, however often this is called.
+
+        The task is done when the store knows.
+        """
+        if connection.left is None:
+            undelivered = connection.wire.abandon()
+            connection.release()
+            if connection.joined is not None:
+                self._fanout.remove(connection)
+                self._groups.leave(group_name(connection.hub))
+            connection.left = asyncio.create_task(
+                self._leave(connection, departure, undelivered), context=contextvars.Context()
+            )
+        return connection.left
+
+    async def join_again(self, connection: Connection) -> None:
+        """Make a connection a member again that the store does not know any more."""
+        if connection.left is not None:
+            return
+        self._fanout.remove(connection)
+        connection.joined = self._outbox.put(connection.join_op(self._process, again=True))
+        self._fanout.add(connection)
+        if await asyncio.shield(connection.joined) is Outcome.REPLACED:
+            self._drop_replaced(connection)
+
+    async def all_join_again(self) -> None:
+        """As `join_again`, for all that are members here."""
+        await asyncio.gather(*(self.join_again(connection) for connection in self._fanout))
+
+    def all_leave(self, departure: Departure) -> list[asyncio.Task[None]]:
+        """As `leave`, for all that are members here."""
+        return [self.leave(connection, departure) for connection in self._fanout]
+
+    def close_replaced(self, hub: str, address: Address) -> None:
+        """Close a socket, here or elsewhere, whose client id a newer connection has."""
+        frame = Close(CLOSE_REPLACED, "replaced")
+        self._sender.post(address.process, Entry(hub, frame, Scope.ONLY, (address.connection,)))
+
+    async def idle(self) -> None:
+        await self._entering.idle()
+
+    async def _enter(self, connections: Sequence[Connection]) -> Sequence[None]:
+        self._process = await self._started()
+        await asyncio.gather(*(self._groups.enter(group_name(c.hub), self._process) for c in connections))
+        for connection in connections:
+            if connection.left is None:
+                connection.joined = self._outbox.put(connection.join_op(self._process))
+                self._fanout.add(connection)
+            else:
+                self._groups.leave(group_name(connection.hub))
+        return [None] * len(connections)
+
+    async def _leave(
+        self, connection: Connection, departure: Departure, undelivered: list[str | bytes]
+    ) -> None:
+        if connection.joined is not None:
+            # Its Join may be under way: the two never stand in one call (see the store's contract).
+            await asyncio.wait([connection.joined])
+            await self._outbox.put(connection.leave_op(departure, undelivered))
+        self._count -= 1
+        if not self._count:
+            self._gone()
+
+    def _ended(self, connection: Connection, departure: Departure) -> None:
+        if departure.reason == "write":
+            loop = asyncio.get_running_loop()
+            loop.call_later(_WORD_OF_READER, self._leave_unless_gone, weakref.ref(connection), departure)
+            return
+        self.leave(connection, departure)
+        connection.close(departure.code or 1011, departure.reason)
+        if connection.reader is not None:
+            # A stalled socket takes no Close and tells of no end: its consumer would wait for ever.
+            asyncio.get_running_loop().call_later(_LAST_WORDS, connection.reader.cancel)
+
+    def _leave_unless_gone(self, reference: weakref.ref[Connection], departure: Departure) -> None:
+        connection = reference()
+        if connection is not None:
+            self.leave(connection, departure)
+
+    def _drop_replaced(self, connection: Connection) -> None:
+        """Another connection has its client id: the store posted its Left, only the socket is to go."""
+        self.leave(connection, Departure(reason="replaced"))
+        connection.close(CLOSE_REPLACED, "replaced")

@@ -1,0 +1,112 @@
+"""The way from senders to relays inside one process, in place of the in-memory channel layer's.
+
+That one walks all groups with every broadcast (13 ms with 20,000 hubs), drops what exceeds a channel's
+100 messages without a word, and wakes nobody who waits on another loop. Here a parcel is handed to the
+relays of its hub as it is; a sender waits while a relay has too much to do; loops and threads may be any.
+
+Events channels stay the in-memory layer's: the project's own messages to them arrive there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections import deque
+from typing import Any
+
+# Parcels that may wait for one relay before those who send wait too.
+_WAITING = 64
+_PREFIX = "relay!"
+
+
+class _Inbox:
+    """The parcels for one relay, on its loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._parcels: deque[dict[str, Any]] = deque()
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._dropped = False
+
+    def drop(self) -> None:
+        """Nobody takes any more. Called on the inbox's own loop."""
+        self._dropped = True
+        self._parcels.clear()
+        self._emptied.set()
+
+    async def take(self) -> dict[str, Any]:
+        while not self._parcels:
+            self._filled.clear()
+            await self._filled.wait()
+        self._emptied.set()
+        return self._parcels.popleft()
+
+    async def put(self, parcel: dict[str, Any]) -> None:
+        if self._dropped:
+            return
+        self._parcels.append(parcel)
+        self._filled.set()
+        while len(self._parcels) > _WAITING:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+
+class Exchange:
+    """Which relay of this process is in which group. One a process; safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inboxes: dict[str, _Inbox] = {}
+        self._groups: dict[str, dict[str, None]] = {}
+
+    def new_channel(self) -> str:
+        """A channel for the relay of the running loop."""
+        channel = _PREFIX + uuid.uuid4().hex
+        with self._lock:
+            self._inboxes[channel] = _Inbox()
+        return channel
+
+    def knows(self, channel: str) -> bool:
+        return channel.startswith(_PREFIX)
+
+    def drop_channel(self, channel: str) -> None:
+        """Drop what waits for the channel and what comes. Called on the loop of its relay."""
+        with self._lock:
+            inbox = self._inboxes.pop(channel, None)
+        if inbox is not None:
+            inbox.drop()
+
+    def group_add(self, group: str, channel: str) -> None:
+        with self._lock:
+            self._groups.setdefault(group, {})[channel] = None
+
+    def group_discard(self, group: str, channel: str) -> None:
+        with self._lock:
+            channels = self._groups.get(group, {})
+            channels.pop(channel, None)
+            if not channels:
+                self._groups.pop(group, None)
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        with self._lock:
+            inbox = self._inboxes[channel]
+        return await inbox.take()
+
+    async def send(self, channel: str, parcel: dict[str, Any]) -> None:
+        with self._lock:
+            inbox = self._inboxes.get(channel)
+        if inbox is None or inbox.loop.is_closed():
+            return
+        if inbox.loop is asyncio.get_running_loop():
+            await inbox.put(parcel)
+        else:
+            there = asyncio.run_coroutine_threadsafe(inbox.put(parcel), inbox.loop)
+            await asyncio.wrap_future(there)
+
+    async def group_send(self, group: str, parcel: dict[str, Any]) -> None:
+        with self._lock:
+            channels = list(self._groups.get(group, ()))
+        for channel in channels:
+            await self.send(channel, parcel)

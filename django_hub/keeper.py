@@ -1,0 +1,41 @@
+"""The keeper: looks after what others left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+from django_hub.bells import Bells
+from django_hub.exceptions import Unavailable
+from django_hub.stores.base import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Every process that serves or works keeps: dead processes' members are reaped, mail that nobody took
+    is rung for. Any number may do so at once; each death and each mail is seen to by one of them."""
+
+    def __init__(self, store: Store, bells: Bells) -> None:
+        self._store = store
+        self._bells = bells
+
+    async def look(self) -> None:
+        """One look. Raises `Unavailable`."""
+        self._bells.ring(await self._store.reap())
+        self._bells.ring(await self._store.unclaimed())
+
+    async def run(self, beat: Callable[[], Awaitable[None]], every: float) -> None:
+        """Call ``beat`` and look, about ``every`` so many seconds, until cancelled."""
+        while True:
+            # Not all processes of a site at the same moment.
+            await asyncio.sleep(every * random.uniform(0.8, 1.0))  # noqa: S311
+            try:
+                await beat()
+                await self.look()
+            except Unavailable as error:
+                logger.warning("No beat: %s", error)
+            except Exception:
+                logger.exception("A beat failed; the next one follows")

@@ -1,0 +1,22 @@
+"""Letters and dead letters as text, for stores that keep text."""
+
+from __future__ import annotations
+
+import json
+
+from django_hub.stores.ops import DeadLetter, Letter
+
+
+def read_letter(text: str) -> Letter:
+    """A mailbox entry: its position, a space, its body."""
+    position, _, body = text.partition(" ")
+    return Letter(int(position), body)
+
+
+def write_dead_letter(letter: DeadLetter) -> str:
+    return json.dumps([letter.position, letter.body, letter.error, letter.at])
+
+
+def read_dead_letter(hub: str, text: str) -> DeadLetter:
+    position, body, error, at = json.loads(text)
+    return DeadLetter(hub=hub, position=position, body=body, error=error, at=at)

@@ -1,0 +1,91 @@
+-- Join, Post and Leave of one hub, in their order.
+-- ARGV: mailbox limit, hub's name, how many replaced connections to remember, then the fields of each op.
+-- Returns: woken, the channel to ring at, outcomes, and client id, process and connection of each replaced member.
+
+local DONE, FULL, UNKNOWN, REPLACED = 0, 1, 2, 3
+local limit, name, remembered = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local outcomes, replaced = {}, {}
+
+local function join(client, connection, process, events, who, at, body, again, posted)
+  local old = member(client)
+  local past = {}
+  local reason
+  if old then
+    if old.connection == connection then
+      return DONE
+    end
+    for each in string.gmatch(old.past, '[^,]+') do
+      if each == connection then
+        return REPLACED
+      end
+      past[#past + 1] = each
+    end
+    if again ~= '' and again ~= old.connection then
+      return REPLACED
+    end
+    reason = again == '' and 'replaced' or 'lost'
+    past[#past + 1] = old.connection
+    while #past > remembered do
+      table.remove(past, 1)
+    end
+  end
+  if redis.call('HSETNX', HUB, 'events', events) == 1 then
+    redis.call('HSET', HUB, 'name', name)
+  end
+  if old then
+    append(left(old.who, reason))
+    replaced[#replaced + 1] = client
+    replaced[#replaced + 1] = old.process
+    replaced[#replaced + 1] = old.connection
+  end
+  local record = {connection, process, at, table.concat(past, ','), who}
+  redis.call('HSET', MEMBERS, client, table.concat(record, '\n'))
+  redis.call('HSET', POSTED, client, posted)
+  redis.call('ZADD', IDS, 0, client)
+  append(body)
+  return DONE
+end
+
+local function post(client, connection, number, body)
+  local known = member(client)
+  if not known then
+    return UNKNOWN
+  elseif known.connection ~= connection then
+    return REPLACED
+  elseif tonumber(number) <= tonumber(redis.call('HGET', POSTED, client) or '0') then
+    return DONE
+  elseif redis.call('LLEN', MAIL) >= limit then
+    return FULL
+  end
+  redis.call('HSET', POSTED, client, number)
+  append(body)
+  return DONE
+end
+
+local function leave(client, connection, body)
+  local known = member(client)
+  if not known then
+    return DONE
+  elseif known.connection ~= connection then
+    return REPLACED
+  end
+  remove(client)
+  append(body)
+  return DONE
+end
+
+local at = 4
+while at <= #ARGV do
+  local kind = ARGV[at]
+  if kind == 'join' then
+    outcomes[#outcomes + 1] = join(unpack(ARGV, at + 1, at + 9))
+    at = at + 10
+  elseif kind == 'post' then
+    outcomes[#outcomes + 1] = post(unpack(ARGV, at + 1, at + 4))
+    at = at + 5
+  else
+    outcomes[#outcomes + 1] = leave(unpack(ARGV, at + 1, at + 3))
+    at = at + 4
+  end
+end
+return {woken, bell(), outcomes, replaced}

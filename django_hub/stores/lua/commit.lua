@@ -1,0 +1,38 @@
+-- ARGV: token, position, release, lease, batch, dead letters kept, their time in ms, dead letters.
+-- Returns -1 (lost), 0 and whether the hub vanished and whether its mail is gone (free), or 1, the token and
+-- the letters (held).
+
+local token, position, release = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+local lease, batch = tonumber(ARGV[4]), tonumber(ARGV[5])
+if redis.call('HGET', HUB, 'token') ~= token then
+  return {-1}
+end
+local done = 0
+repeat
+  local mail = letters(batch)
+  local old = 0
+  while old < #mail and position_of(mail[old + 1]) <= position do
+    old = old + 1
+  end
+  if old > 0 then
+    redis.call('LTRIM', MAIL, old, -1)
+  end
+  done = done + old
+until old == 0 or old < #mail
+-- A repeated commit finds nothing to drop: its dead letters are kept already.
+if done > 0 and #ARGV > 7 then
+  redis.call('RPUSH', DEAD, unpack(ARGV, 8))
+  redis.call('LTRIM', DEAD, -tonumber(ARGV[6]), -1)
+  redis.call('PEXPIRE', DEAD, ARGV[7])
+end
+local mail = letters(batch)
+if release or (#mail == 0 and redis.call('HGET', HUB, 'ring') == '') then
+  redis.call('HDEL', HUB, 'token', 'worker', 'until', 'ring')
+  if #mail > 0 then
+    -- Given back with mail left: the next look of anybody rings for it, without the usual wait.
+    redis.call('HSET', HUB, 'rung', '0')
+  end
+  return {0, vanish_if_empty(), #mail == 0 and 1 or 0}
+end
+redis.call('HSET', HUB, 'until', whole(now + lease))
+return {1, token, mail}

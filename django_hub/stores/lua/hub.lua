@@ -1,0 +1,79 @@
+-- What all scripts of one hub begin with. Every key of a hub has its hash tag, so they are of one slot.
+--
+-- HUB      hash: name, events, named, last (position), rung, and while leased: token, worker, until, ring
+-- MEMBERS  hash: client id -> connection \n process \n at \n past \n who
+-- IDS      sorted set of client ids, all of score 0: pages in the order of ids
+-- POSTED   hash: client id -> number of its last accepted Post
+-- MAIL     list of "position body", oldest first
+-- DEAD     list of dead letters, oldest first
+--
+-- Times are microseconds of this server's clock, which is also what positions begin at: they rise also
+-- when a hub vanishes and is back. A script that fails midway keeps what it wrote, so each one reads and checks
+-- before its first write; and what frees memory comes before what takes it, for a full server must still drain.
+
+local HUB, MEMBERS, IDS, POSTED, MAIL, DEAD = unpack(KEYS)
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+local woken = 0
+
+local function append(body)
+  local last = tonumber(redis.call('HGET', HUB, 'last') or '0')
+  local position = whole(math.max(last + 1, now))
+  if redis.call('RPUSH', MAIL, position .. ' ' .. body) == 1 then
+    woken = 1
+    redis.call('HSET', HUB, 'last', position, 'rung', whole(now))
+  else
+    redis.call('HSET', HUB, 'last', position)
+  end
+end
+
+local function member(client)
+  local record = redis.call('HGET', MEMBERS, client)
+  if record then
+    local connection, process, at, past, who =
+      string.match(record, '^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+    return {connection = connection, process = process, at = at, past = past, who = who}
+  end
+end
+
+local function remove(client)
+  redis.call('HDEL', MEMBERS, client)
+  redis.call('HDEL', POSTED, client)
+  redis.call('ZREM', IDS, client)
+end
+
+local function left(who, reason)
+  return '["left",' .. who .. ',' .. string.format('%.6f', now / 1000000) .. ',"' .. reason .. '",null,null,[]]'
+end
+
+-- 1 if the hub is gone: nobody named it, nobody is in it, nothing waits in it.
+local function vanish_if_empty()
+  if redis.call('HGET', HUB, 'named') ~= '1' and redis.call('HEXISTS', HUB, 'token') == 0
+      and redis.call('HLEN', MEMBERS) == 0 and redis.call('LLEN', MAIL) == 0 then
+    redis.call('DEL', HUB)
+    return 1
+  end
+  return 0
+end
+
+-- Where the hub is rung for: at its channel, or where the holder of its lease wants it.
+local function bell()
+  local hub = redis.call('HMGET', HUB, 'events', 'ring', 'until')
+  if hub[2] and hub[2] ~= '' and tonumber(hub[3]) > now then
+    return hub[2]
+  end
+  return hub[1] or ''
+end
+
+local function letters(batch)
+  return redis.call('LRANGE', MAIL, 0, batch - 1)
+end
+
+local function position_of(letter)
+  return tonumber(string.match(letter, '^(%d+) '))
+end

@@ -1,0 +1,7 @@
+-- ARGV: token, lease. Returns 1, or 0 if the lease is lost.
+
+if redis.call('HGET', HUB, 'token') ~= ARGV[1] then
+  return 0
+end
+redis.call('HSET', HUB, 'until', whole(now + ARGV[2]))
+return 1

@@ -1,0 +1,400 @@
+"""The store of many processes, in Redis or Valkey.
+
+A hub's own state is under keys of one hash tag, and each operation on it is one Lua script
+(`stores/lua`), so it is atomic and Redis Cluster stays possible. What spans hubs (which hubs there are,
+which have mail, whose members died) are indexes under a tag of their own, written beside the scripts in the
+same round trip. They may tell too much for a moment, and the hub itself is asked before they are believed;
+and when an entry is removed the hub is looked at once more, for what came meanwhile.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+
+from django_hub.events import read_description
+from django_hub.limits import Limits
+from django_hub.members import Member
+from django_hub.names import DEFAULT_EVENTS, group_name
+from django_hub.stores.base import Store
+from django_hub.stores.letters import read_dead_letter, read_letter, write_dead_letter
+from django_hub.stores.ops import (
+    Address,
+    Applied,
+    Claim,
+    Commit,
+    DeadLetter,
+    HubRecord,
+    Join,
+    Lease,
+    Leave,
+    Op,
+    Outcome,
+    Post,
+)
+from django_hub.stores.scripts import Scripts
+
+# As in the memory store: more than a client can open while one call is repeated.
+_REMEMBERED = 8
+_PARTS = ("hub", "members", "ids", "posted", "mail", "dead")
+_OUTCOMES = (Outcome.DONE, Outcome.FULL, Outcome.UNKNOWN, Outcome.REPLACED)
+# Entries of a dead process cleared in one round trip.
+_PAGE = 500
+
+
+class RedisStore(Store):
+    """All of the contract for any number of processes. It belongs to the loop that first uses it."""
+
+    def __init__(self, redis: Redis, prefix: str, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._redis = redis
+        self._scripts = Scripts(redis)
+        self._prefix = prefix
+        self._hubs_key = self._index("hubs")
+        self._mail_key = self._index("mail")
+        self._processes = [self._index("processes"), self._index("known")]
+
+    # Hubs
+
+    async def create(self, name: str, events: str | None) -> HubRecord:
+        def fill(pipeline: Pipeline) -> None:
+            self._call(pipeline, "create", name, name, events or "", DEFAULT_EVENTS)
+            pipeline.zadd(self._hubs_key, {name: 0})
+
+        answers = await self._scripts.run(fill)
+        return HubRecord(name=name, events=answers[0], named=True)
+
+    async def destroy(self, name: str) -> bool:
+        ((there, vanished),) = await self._scripts.run(lambda p: self._call(p, "destroy", name))
+        if vanished:
+            await self._forget_hubs([name])
+        return bool(there)
+
+    async def hub(self, name: str) -> HubRecord | None:
+        return (await self._records([name]))[0]
+
+    async def hubs(self, after: str = "", most: int = 1000) -> list[HubRecord]:
+        while True:
+            names = await self._page(self._hubs_key, after, most)
+            records = await self._records(names)
+            gone = [name for name, record in zip(names, records, strict=True) if record is None]
+            if gone:
+                await self._forget_hubs(gone)
+            found = [record for record in records if record]
+            if found or not names:
+                return found
+            after = names[-1]
+
+    # Members
+
+    async def member(self, hub: str, client_id: str) -> Member | None:
+        record = await self._scripts.ask("HGET", self._key(hub, "members"), client_id)
+        return _member(hub, client_id, record) if record else None
+
+    async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:
+        (page,) = await self._scripts.run(lambda p: self._call(p, "members", hub, after, most))
+        return [
+            _member(hub, client_id, record) for client_id, record in zip(page[::2], page[1::2], strict=True)
+        ]
+
+    async def find(self, client_id: str) -> Member | None:
+        key = self._client_key(client_id)
+        entries = await self._scripts.ask("ZREVRANGE", key, 0, -1)
+        for entry in entries:
+            hub, _, connection = entry.rpartition("\n")
+            member = await self.member(hub, client_id)
+            if member is not None and member.connection == connection:
+                return member
+        return None
+
+    async def count(self, hub: str) -> int:
+        return int(await self._scripts.ask("HLEN", self._key(hub, "members")))
+
+    # The one ordered write path
+
+    async def apply(self, ops: Sequence[Op]) -> Applied:
+        by_hub: dict[str, list[int]] = {}
+        for number, op in enumerate(ops):
+            by_hub.setdefault(op.hub, []).append(number)
+        joins = [op for op in ops if isinstance(op, Join)]
+
+        start = 0
+
+        def fill(pipeline: Pipeline) -> None:
+            nonlocal start
+            # The traces of a member are there before it is, and what finds a hub once it is there.
+            self._enter(pipeline, joins)
+            start = len(pipeline)
+            for hub, numbers in by_hub.items():
+                fields = [field for number in numbers for field in _fields(ops[number])]
+                self._call(pipeline, "apply", hub, self.limits.mailbox, hub, _REMEMBERED, *fields)
+            pipeline.zadd(self._mail_key, dict.fromkeys(by_hub, 0))
+            if joins:
+                pipeline.zadd(self._hubs_key, {join.hub: 0 for join in joins})
+            self._leave_no_traces(
+                pipeline,
+                ((op.process, op.hub, op.client_id, op.connection) for op in ops if isinstance(op, Leave)),
+            )
+
+        answers = await self._scripts.run(fill)
+        applied = Applied(outcomes=[Outcome.DONE] * len(ops))
+        gone: list[tuple[str, str, str, str]] = []
+        for (hub, numbers), answer in zip(by_hub.items(), answers[start:], strict=False):
+            woken, events, outcomes, replaced = answer
+            for number, outcome in zip(numbers, outcomes, strict=True):
+                applied.outcomes[number] = _OUTCOMES[outcome]
+            if woken:
+                applied.wakes.append((hub, events))
+            for client_id, process, connection in _threes(replaced):
+                applied.replaced.append((hub, Address(process, connection)))
+                gone.append((process, hub, client_id, connection))
+        if gone:
+            await self._scripts.run(lambda pipeline: self._leave_no_traces(pipeline, gone))
+        return applied
+
+    def _enter(self, pipeline: Pipeline, joins: Iterable[Join]) -> None:
+        entries: dict[str, list[str]] = {}
+        for join in joins:
+            entries.setdefault(join.process, []).append(f"{join.hub}\n{join.client_id}\n{join.connection}")
+            pipeline.zadd(self._client_key(join.client_id), {f"{join.hub}\n{join.connection}": join.at})
+        for process, mine in entries.items():
+            keys = [self._processes[0], self._index("process:") + process]
+            lease = _microseconds(self.limits.process_lease)
+            self._scripts.call(pipeline, "enter", keys, process, lease, *mine)
+
+    def _leave_no_traces(self, pipeline: Pipeline, gone: Iterable[tuple[str, str, str, str]]) -> None:
+        for process, hub, client_id, connection in gone:
+            pipeline.srem(self._index("process:") + process, f"{hub}\n{client_id}\n{connection}")
+            pipeline.zrem(self._client_key(client_id), f"{hub}\n{connection}")
+
+    # Mailboxes
+
+    async def claim(self, hubs: Sequence[str], worker: str, ring: str = "") -> list[Claim]:
+        lease = _microseconds(self.limits.hub_lease)
+
+        def fill(pipeline: Pipeline) -> None:
+            for hub in hubs:
+                token = secrets.token_hex(8)
+                self._call(pipeline, "claim", hub, worker, token, lease, self.limits.batch, ring)
+
+        answers = await self._scripts.run(fill)
+        return [_claim(hub, answer) for hub, answer in zip(hubs, answers, strict=True)]
+
+    async def commit(self, commits: Sequence[Commit]) -> list[Claim]:
+        lease = _microseconds(self.limits.hub_lease)
+        ttl = int(self.limits.dead_letter_ttl * 1000)
+
+        def fill(pipeline: Pipeline) -> None:
+            for commit in commits:
+                self._call(
+                    pipeline,
+                    "commit",
+                    commit.hub,
+                    commit.token,
+                    commit.position,
+                    int(commit.release),
+                    lease,
+                    self.limits.batch,
+                    self.limits.dead_letters,
+                    ttl,
+                    *map(write_dead_letter, commit.dead),
+                )
+
+        answers = await self._scripts.run(fill)
+        freed = [
+            (commit.hub, *answer[1:])
+            for commit, answer in zip(commits, answers, strict=True)
+            if not answer[0]
+        ]
+        await self._forget_mail([hub for hub, _, empty in freed if empty])
+        await self._forget_hubs([hub for hub, vanished, _ in freed if vanished])
+        return [_claim(commit.hub, answer) for commit, answer in zip(commits, answers, strict=True)]
+
+    async def renew(self, leases: Sequence[tuple[str, str]]) -> list[bool]:
+        lease = _microseconds(self.limits.hub_lease)
+
+        def fill(pipeline: Pipeline) -> None:
+            for hub, token in leases:
+                self._call(pipeline, "renew", hub, token, lease)
+
+        return [bool(kept) for kept in await self._scripts.run(fill)] if leases else []
+
+    async def unclaimed(self) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        after = ""
+        while True:
+            names = await self._page(self._mail_key, after, _PAGE)
+            if not names:
+                return found
+            after = names[-1]
+            answers = await self._ring(names)
+            found += [
+                (hub, answer[1]) for hub, answer in zip(names, answers, strict=True) if answer[0] == 2
+            ]
+            await self._forget_mail(
+                [hub for hub, answer in zip(names, answers, strict=True) if not answer[0]]
+            )
+
+    async def _ring(self, hubs: Iterable[str]) -> list[Any]:
+        def fill(pipeline: Pipeline) -> None:
+            for hub in hubs:
+                self._call(pipeline, "ring", hub, _microseconds(self.limits.ring_again))
+
+        return await self._scripts.run(fill)
+
+    async def waiting(self) -> int:
+        return int(await self._scripts.ask("ZCARD", self._mail_key))
+
+    async def dead_letters(self, hub: str) -> list[DeadLetter]:
+        letters = await self._scripts.ask("LRANGE", self._key(hub, "dead"), 0, -1)
+        return [read_dead_letter(hub, text) for text in letters]
+
+    async def drop_dead_letters(self, hub: str) -> int:
+        key = self._key(hub, "dead")
+        count = await self._scripts.ask("LLEN", key)
+        await self._scripts.ask("DEL", key)
+        return int(count)
+
+    # Processes
+
+    async def beat(self, process: str) -> bool:
+        lease = _microseconds(self.limits.process_lease)
+        (known,) = await self._scripts.run(
+            lambda p: self._scripts.call(p, "beat", self._processes, process, lease)
+        )
+        return bool(known)
+
+    async def reap(self) -> list[tuple[str, str]]:
+        graves_key = self._index("graves")
+        keys = [*self._processes, graves_key]
+        prefixes = self._index("process:"), self._index("grave:")
+        (graves,) = await self._scripts.run(lambda p: self._scripts.call(p, "bury", keys, *prefixes))
+        wakes: dict[str, str] = {}
+        for grave in graves:
+            process = grave.removeprefix(prefixes[1]).partition(":")[2]
+            while True:
+                entries = await self._scripts.ask("SRANDMEMBER", grave, _PAGE)
+                if not entries:
+                    break
+                wakes |= await self._lose(grave, process, entries)
+            await self._scripts.ask("SREM", graves_key, grave)
+        return list(wakes.items())
+
+    async def _lose(self, grave: str, process: str, entries: list[str]) -> dict[str, str]:
+        by_hub: dict[str, list[str]] = {}
+        gone = []
+        for entry in entries:
+            hub, client_id, connection = entry.rsplit("\n", 2)
+            by_hub.setdefault(hub, []).extend((client_id, connection))
+            gone.append((process, hub, client_id, connection))
+
+        def fill(pipeline: Pipeline) -> None:
+            for hub, fields in by_hub.items():
+                self._call(pipeline, "lose", hub, *fields)
+            pipeline.zadd(self._mail_key, dict.fromkeys(by_hub, 0))
+            # Last: who dies before leaves the entries to the next one, and none is lost twice.
+            self._leave_no_traces(pipeline, gone)
+            pipeline.srem(grave, *entries)
+
+        answers = await self._scripts.run(fill)
+        return {hub: events for hub, (woken, events) in zip(by_hub, answers, strict=False) if woken}
+
+    async def close(self) -> None:
+        await self._redis.aclose(close_connection_pool=True)
+
+    # Keys and indexes
+
+    def _index(self, name: str) -> str:
+        return f"{self._prefix}:{{indexes}}:{name}"
+
+    def _key(self, hub: str, part: str) -> str:
+        return f"{self._prefix}:{{{group_name(hub)}}}:{part}"
+
+    def _client_key(self, client_id: str) -> str:
+        return f"{self._prefix}:client:{blake2b(client_id.encode(), digest_size=16).hexdigest()}"
+
+    def _call(self, pipeline: Pipeline, script: str, hub: str, *args: str | int) -> None:
+        base = f"{self._prefix}:{{{group_name(hub)}}}:"
+        self._scripts.call(pipeline, script, [base + part for part in _PARTS], *args)
+
+    async def _page(self, index: str, after: str, most: int) -> list[str]:
+        low = f"({after}" if after else "-"
+        names: list[str] = await self._scripts.ask("ZRANGEBYLEX", index, low, "+", "LIMIT", 0, most)
+        return names
+
+    async def _records(self, names: Sequence[str]) -> list[HubRecord | None]:
+        def fill(pipeline: Pipeline) -> None:
+            for name in names:
+                pipeline.hmget(self._key(name, "hub"), "events", "named")
+
+        answers = await self._scripts.run(fill) if names else []
+        return [
+            HubRecord(name=name, events=events, named=named == "1") if events else None
+            for name, (events, named) in zip(names, answers, strict=True)
+        ]
+
+    async def _forget_hubs(self, names: Sequence[str]) -> None:
+        """Remove hubs from the index; one that is there again stays."""
+        await self._forget(self._hubs_key, names, "hub")
+
+    async def _forget_mail(self, names: Sequence[str]) -> None:
+        await self._forget(self._mail_key, names, "mail")
+
+    async def _forget(self, index: str, names: Sequence[str], part: str) -> None:
+        if not names:
+            return
+
+        def fill(pipeline: Pipeline) -> None:
+            # In this order: what comes after the look enters itself after it, too.
+            pipeline.zrem(index, *names)
+            for name in names:
+                pipeline.exists(self._key(name, part))
+
+        _, *there = await self._scripts.run(fill)
+        back = [name for name, exists in zip(names, there, strict=True) if exists]
+        if back:
+            await self._scripts.run(lambda pipeline: pipeline.zadd(index, dict.fromkeys(back, 0)))
+
+
+def _fields(op: Op) -> list[str | int]:
+    match op:
+        case Join():
+            who = [op.client_id, op.connection, op.process, op.events, op.who, repr(op.at)]
+            return ["join", *who, op.body, op.again, op.posted]
+        case Post():
+            return ["post", op.client_id, op.connection, op.number, op.body]
+        case Leave():
+            return ["leave", op.client_id, op.connection, op.body]
+
+
+def _member(hub: str, client_id: str, record: str) -> Member:
+    connection, process, at, _, who = record.split("\n", 4)
+    _, user_id, meta = read_description(who)
+    return Member(
+        hub=hub,
+        client_id=client_id,
+        user_id=user_id,
+        meta=meta,
+        process=process,
+        connection=connection,
+        at=float(at),
+    )
+
+
+def _claim(hub: str, answer: list[Any]) -> Claim:
+    if answer[0] == 1:
+        return Claim(hub, Lease.HELD, answer[1], tuple(map(read_letter, answer[2])))
+    return Claim(hub, Lease.FREE if answer[0] == 0 else Lease.LOST)
+
+
+def _threes(flat: Sequence[str]) -> Iterable[tuple[str, str, str]]:
+    return zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+
+
+def _microseconds(seconds: float) -> int:
+    return int(seconds * 1_000_000)

@@ -1,0 +1,104 @@
+"""The Lua scripts of the Redis store, and how they are run: by their digest, many in one round trip."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from redis import exceptions as redis_errors
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
+
+from django_hub.exceptions import Unavailable
+
+# What is wrong, by what redis-py says, and what to do about it. The first that fits is told.
+_HINTS: tuple[tuple[type[BaseException], str], ...] = (
+    (AuthenticationError, "it refuses the user name or password; correct them in the host's settings"),
+    (BusyLoadingError, "it is loading its data, and will answer when it has"),
+    (ReadOnlyError, "it is a replica, or became one; the address must be the primary's (use Sentinel)"),
+    (OutOfMemoryError, "it is at its maxmemory; raise it, and keep 'maxmemory-policy noeviction'"),
+    (redis_errors.TimeoutError, "it did not answer in time (socket_timeout)"),
+    (redis_errors.ConnectionError, "there is no connection; is it running, and is the address right?"),
+    (OSError, "there is no connection; is it running, and is the address right?"),
+)
+
+
+@cache
+def source(name: str) -> str:
+    """A script's text: those of a hub begin with what they share, those of the indexes stand alone."""
+    folder = files("django_hub.stores") / "lua"
+    text = (folder / f"{name}.lua").read_text()
+    return text if name in ("beat", "enter", "bury") else (folder / "hub.lua").read_text() + text
+
+
+@cache
+def digest(name: str) -> str:
+    # The digest is the server's name for a script, and no secret.
+    return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
+
+
+class Scripts:
+    """Runs pipelines that call scripts, and loads the scripts a server does not have."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._used: set[str] = set()
+
+    def call(self, pipeline: Pipeline, name: str, keys: Sequence[str], *args: str | int) -> None:
+        """Add a call to a pipeline."""
+        self._used.add(name)
+        pipeline.evalsha(digest(name), len(keys), *keys, *args)
+
+    async def ask(self, *command: str | int) -> Any:
+        """The answer to one plain command. Raises `Unavailable`."""
+        (answer,) = await self.run(lambda pipeline: pipeline.execute_command(*command))
+        return answer
+
+    async def run(self, fill: Callable[[Pipeline], object]) -> list[Any]:
+        """Send what ``fill`` puts into a pipeline, in one round trip, and return the answers.
+
+        A server that was flushed or replaced has no scripts: they are loaded and all is sent again, which
+        is harmless, for every operation of a store can be repeated. Raises `Unavailable`.
+        """
+        for last in (False, True):
+            # No MULTI: each script is atomic by itself, and they need not be so together.
+            pipeline = self._redis.pipeline(transaction=False)
+            fill(pipeline)
+            try:
+                answers = await pipeline.execute(raise_on_error=False)
+            except (RedisError, OSError, TimeoutError) as error:
+                raise _unavailable(error) from error
+            errors = [answer for answer in answers if isinstance(answer, Exception)]
+            if not errors:
+                return answers
+            if last or not any(isinstance(error, NoScriptError) for error in errors):
+                raise _unavailable(errors[0])
+            await self._load()
+        raise AssertionError("unreachable")
+
+    async def _load(self) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for name in self._used:
+            pipeline.script_load(source(name))
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> Exception:
+    for kind, hint in _HINTS:
+        if isinstance(error, kind):
+            return Unavailable(f"Redis: {hint} ({error}).")
+    return error
