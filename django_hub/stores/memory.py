@@ -96,6 +96,8 @@ class MemoryStore(Store):
         # Those that beat since they were last declared dead, if ever.
         self._beating: set[str] = set()
         self._members_of: dict[str, set[tuple[str, str]]] = {}
+        # Hubs whose lease is held without mail: nobody rings for them when their holder is dead.
+        self._taken: set[str] = set()
         self._dead: dict[str, deque[DeadLetter]] = {}
         # One counter for all hubs, begun at the clock: ids go on rising when a hub vanishes and is back.
         self._position = int(clock() * 1_000_000)
@@ -231,6 +233,8 @@ class MemoryStore(Store):
             held = hub.held = _Held(secrets.token_hex(8), worker, 0.0, ring)
         elif held.worker != worker:
             return Claim(name, Lease.FREE)
+        if ring:
+            self._taken.add(name)
         return self._next_batch(hub, held)
 
     async def commit(self, commits: Sequence[Commit]) -> list[Claim]:
@@ -323,6 +327,8 @@ class MemoryStore(Store):
                     self._append(hub, left_body(who, now, "lost"), applied)
             for name in list(self._dead):
                 self._forget_dead_letters(name)
+            for name in list(self._taken):
+                self._free_if_dead(name, now)
             return applied.wakes
 
     async def close(self) -> None:
@@ -380,6 +386,15 @@ class MemoryStore(Store):
     def _holding(self, name: str, token: str) -> _Hub | None:
         hub = self._hubs.get(name)
         return hub if hub and hub.held and hub.held.token == token else None
+
+    def _free_if_dead(self, name: str, now: float) -> None:
+        hub = self._hubs.get(name)
+        if hub is not None and hub.held is not None and hub.held.until > now:
+            return
+        self._taken.discard(name)
+        if hub is not None:
+            hub.held = None
+            self._vanish_if_empty(hub)
 
     def _vanish_if_empty(self, hub: _Hub) -> None:
         if not (hub.named or hub.members or hub.mail or hub.held):

@@ -21,7 +21,8 @@ class HubRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
-    """``who`` is `events.describe`, ``events`` the channel of a hub that isn't there yet.
+    """``who`` is `events.describe`, ``events`` the channel of a hub that isn't there yet. ``connection``
+    and ``process`` are ids of our own making: no line break, no comma.
 
     ``again``: the connection was a member before, under this id, and its process was declared dead, or the
     store was emptied. It comes back under a new id, so that whoever still removes the old one can't meet

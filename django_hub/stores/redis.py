@@ -9,6 +9,7 @@ and when an entry is removed the hub is looked at once more, for what came meanw
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -106,7 +107,7 @@ class RedisStore(Store):
         key = self._client_key(client_id)
         entries = await self._scripts.ask("ZREVRANGE", key, 0, -1)
         for entry in entries:
-            hub, _, connection = entry.rpartition("\n")
+            hub, connection = json.loads(entry)
             member = await self.member(hub, client_id)
             if member is not None and member.connection == connection:
                 return member
@@ -118,6 +119,8 @@ class RedisStore(Store):
     # The one ordered write path
 
     async def apply(self, ops: Sequence[Op]) -> Applied:
+        if not ops:
+            return Applied(outcomes=[])
         by_hub: dict[str, list[int]] = {}
         for number, op in enumerate(ops):
             by_hub.setdefault(op.hub, []).append(number)
@@ -151,8 +154,9 @@ class RedisStore(Store):
             if woken:
                 applied.wakes.append((hub, events))
             for client_id, process, connection in _threes(replaced):
-                applied.replaced.append((hub, Address(process, connection)))
-                gone.append((process, hub, client_id, connection))
+                address = Address(process, connection)
+                applied.replaced.append((hub, address))
+                gone.append((address.process, hub, client_id, connection))
         if gone:
             await self._scripts.run(lambda pipeline: self._leave_no_traces(pipeline, gone))
         return applied
@@ -160,8 +164,8 @@ class RedisStore(Store):
     def _enter(self, pipeline: Pipeline, joins: Iterable[Join]) -> None:
         entries: dict[str, list[str]] = {}
         for join in joins:
-            entries.setdefault(join.process, []).append(f"{join.hub}\n{join.client_id}\n{join.connection}")
-            pipeline.zadd(self._client_key(join.client_id), {f"{join.hub}\n{join.connection}": join.at})
+            entries.setdefault(join.process, []).append(_entry(join.hub, join.client_id, join.connection))
+            pipeline.zadd(self._client_key(join.client_id), {_entry(join.hub, join.connection): join.at})
         for process, mine in entries.items():
             keys = [self._processes[0], self._index("process:") + process]
             lease = _microseconds(self.limits.process_lease)
@@ -169,8 +173,8 @@ class RedisStore(Store):
 
     def _leave_no_traces(self, pipeline: Pipeline, gone: Iterable[tuple[str, str, str, str]]) -> None:
         for process, hub, client_id, connection in gone:
-            pipeline.srem(self._index("process:") + process, f"{hub}\n{client_id}\n{connection}")
-            pipeline.zrem(self._client_key(client_id), f"{hub}\n{connection}")
+            pipeline.srem(self._index("process:") + process, _entry(hub, client_id, connection))
+            pipeline.zrem(self._client_key(client_id), _entry(hub, connection))
 
     # Mailboxes
 
@@ -178,12 +182,14 @@ class RedisStore(Store):
         lease = _microseconds(self.limits.hub_lease)
 
         def fill(pipeline: Pipeline) -> None:
+            if ring:
+                pipeline.sadd(self._index("taken"), *hubs)
             for hub in hubs:
                 token = secrets.token_hex(8)
                 self._call(pipeline, "claim", hub, worker, token, lease, self.limits.batch, ring)
 
         answers = await self._scripts.run(fill)
-        return [_claim(hub, answer) for hub, answer in zip(hubs, answers, strict=True)]
+        return [_claim(hub, answer) for hub, answer in zip(hubs, answers[-len(hubs) :], strict=True)]
 
     async def commit(self, commits: Sequence[Commit]) -> list[Claim]:
         lease = _microseconds(self.limits.hub_lease)
@@ -248,7 +254,14 @@ class RedisStore(Store):
         return await self._scripts.run(fill)
 
     async def waiting(self) -> int:
-        return int(await self._scripts.ask("ZCARD", self._mail_key))
+        count, after = 0, ""
+        while names := await self._page(self._mail_key, after, _PAGE):
+            # The index may tell of more than there is.
+            there = await self._there(names, "mail")
+            await self._forget_mail([name for name, exists in zip(names, there, strict=True) if not exists])
+            count += sum(there)
+            after = names[-1]
+        return count
 
     async def dead_letters(self, hub: str) -> list[DeadLetter]:
         letters = await self._scripts.ask("LRANGE", self._key(hub, "dead"), 0, -1)
@@ -283,13 +296,30 @@ class RedisStore(Store):
                     break
                 wakes |= await self._lose(grave, process, entries)
             await self._scripts.ask("SREM", graves_key, grave)
+        await self._free_the_taken()
         return list(wakes.items())
+
+    async def _free_the_taken(self) -> None:
+        """Hubs that were held without mail are nobody's to ring for when their holder is dead."""
+        taken = sorted(await self._scripts.ask("SMEMBERS", self._index("taken")))
+        if not taken:
+            return
+
+        def fill(pipeline: Pipeline) -> None:
+            for hub in taken:
+                self._call(pipeline, "free", hub)
+
+        answers = await self._scripts.run(fill)
+        free = [(hub, vanished) for hub, (held, vanished) in zip(taken, answers, strict=True) if not held]
+        if free:
+            await self._scripts.ask("SREM", self._index("taken"), *(hub for hub, _ in free))
+            await self._forget_hubs([hub for hub, vanished in free if vanished])
 
     async def _lose(self, grave: str, process: str, entries: list[str]) -> dict[str, str]:
         by_hub: dict[str, list[str]] = {}
         gone = []
         for entry in entries:
-            hub, client_id, connection = entry.rsplit("\n", 2)
+            hub, client_id, connection = json.loads(entry)
             by_hub.setdefault(hub, []).extend((client_id, connection))
             gone.append((process, hub, client_id, connection))
 
@@ -345,27 +375,34 @@ class RedisStore(Store):
     async def _forget_mail(self, names: Sequence[str]) -> None:
         await self._forget(self._mail_key, names, "mail")
 
-    async def _forget(self, index: str, names: Sequence[str], part: str) -> None:
-        if not names:
-            return
-
+    async def _there(self, names: Sequence[str], part: str) -> list[int]:
         def fill(pipeline: Pipeline) -> None:
-            # In this order: what comes after the look enters itself after it, too.
-            pipeline.zrem(index, *names)
             for name in names:
                 pipeline.exists(self._key(name, part))
 
-        _, *there = await self._scripts.run(fill)
+        return await self._scripts.run(fill)
+
+    async def _forget(self, index: str, names: Sequence[str], part: str) -> None:
+        if not names:
+            return
+        # In this order: what comes after the look enters itself after it, too.
+        await self._scripts.ask("ZREM", index, *names)
+        there = await self._there(names, part)
         back = [name for name, exists in zip(names, there, strict=True) if exists]
         if back:
             await self._scripts.run(lambda pipeline: pipeline.zadd(index, dict.fromkeys(back, 0)))
 
 
+def _entry(*names: str) -> str:
+    """An index's entry: names may have any character, a separator too."""
+    return json.dumps(names)
+
+
 def _fields(op: Op) -> list[str | int]:
     match op:
         case Join():
-            who = [op.client_id, op.connection, op.process, op.events, op.who, repr(op.at)]
-            return ["join", *who, op.body, op.again, op.posted]
+            where = [op.connection, op.process, op.events]
+            return ["join", op.client_id, *where, op.who, repr(op.at), op.body, op.again, op.posted]
         case Post():
             return ["post", op.client_id, op.connection, op.number, op.body]
         case Leave():
