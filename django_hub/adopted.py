@@ -1,12 +1,14 @@
 """Consumers that are not ours, and their connections in hubs.
 
 A stock consumer tells nobody of its end: `websocket_disconnect` is not called after an exception or when
-it is cancelled. So both are watched, that method and the consumer's own life (a weak reference).
+it is cancelled. So both are watched, that method and the consumer's own life (a weak reference): one that
+failed is found at the latest when Python collects its garbage.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import weakref
 from typing import Any
 
@@ -41,8 +43,9 @@ async def adopt(
         meta=meta,
         user_id=user_id(websocket.scope),
         events=events,
-        # A SyncConsumer keeps its send wrapped for threads.
-        wire=relay.wires.wire_for(getattr(send, "awaitable", send)),
+        # A SyncConsumer keeps its send wrapped for threads. The context is an empty one: the caller's may
+        # hold the consumer, whose end we must not put off.
+        wire=relay.wires.wire_for(getattr(send, "awaitable", send), contextvars.Context()),
         bounds=Bounds(),
     )
     try:

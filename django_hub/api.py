@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from django_hub.adopted import adopt, adopted
 from django_hub.conf import get_settings
 from django_hub.connection import Departure
+from django_hub.effects import effects_in_hand
 from django_hub.events import Message
 from django_hub.exceptions import InvalidMessage
 from django_hub.hubs import Hub
@@ -22,6 +23,7 @@ from django_hub.messages import Close, Frame, Sendable, encode
 from django_hub.names import DEFAULT_EVENTS, new_client_id, require_client_id, require_hub_name
 from django_hub.parcels import Entry, Scope
 from django_hub.relay import get_relay
+from django_hub.sender import Sent
 from django_hub.stores.registry import get_store
 
 HubName: TypeAlias = "Hub | str"
@@ -114,13 +116,18 @@ async def hub_send(
     """
     require_client_id(client_id)
     frames = [_encoded(each) for each in (message if isinstance(message, list) else [message])]
-    store = get_store()
-    member = await store.find(client_id) if hub is None else await store.member(_name(hub), client_id)
+    members = effects_in_hand() or get_store()
+    if hub is None:
+        member = await get_store().find(client_id)
+    else:
+        member = await members.member(_name(hub), client_id)
     if member is None:
         return False
     to = (member.connection,)
-    entries = [Entry(member.hub, frame, Scope.ONLY, to) for frame in frames]
-    await get_relay().sender.direct(member.process, entries)
+    sender = get_relay().sender
+    await _sent(
+        [sender.direct(member.process, Entry(member.hub, frame, Scope.ONLY, to)) for frame in frames]
+    )
     return True
 
 
@@ -144,7 +151,7 @@ async def hub_broadcast(
     relay = get_relay()
     if condition is None:
         scope = Scope.EXCEPT if left_out else Scope.ALL
-        await relay.sender.broadcast(Entry(name, frame, scope, left_out))
+        await _sent([relay.sender.broadcast(Entry(name, frame, scope, left_out))])
         return
     chosen = [
         member.connection
@@ -152,7 +159,7 @@ async def hub_broadcast(
         if member.client_id not in left_out and _holds(condition, member)
     ]
     if chosen:
-        await relay.sender.broadcast(Entry(name, frame, Scope.ONLY, tuple(chosen)))
+        await _sent([relay.sender.broadcast(Entry(name, frame, Scope.ONLY, tuple(chosen)))])
 
 
 async def hub_add(
@@ -195,6 +202,16 @@ async def hub_remove(hub: HubName, websocket: Any) -> bool:
         return False
     await asyncio.shield(get_relay().clients.leave(connection, Departure(reason="close")))
     return True
+
+
+async def _sent(sent: list[Sent]) -> None:
+    """Wait until the layer has it all; in a handler, its batch waits for that (see `effects`)."""
+    if (effects := effects_in_hand()) is not None:
+        await effects.add(sent)
+        return
+    for future in sent:
+        if (error := await future) is not None:
+            raise error
 
 
 def _name(hub: HubName) -> str:

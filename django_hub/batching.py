@@ -73,10 +73,12 @@ class Batcher(Generic[Item, Result]):
                         if not future.done():
                             future.set_exception(error)
                     continue
-                except BaseException:
+                except asyncio.CancelledError:
                     for _, future in batch:
                         future.cancel()
-                    raise
+                    if (task := asyncio.current_task()) is not None and task.cancelling():
+                        raise
+                    continue
                 for (_, future), result in zip(batch, results, strict=True):
                     if not future.done():
                         future.set_result(result)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from django_hub.batching import Batcher
+from django_hub.exceptions import Unavailable
 from django_hub.layer import ChannelFull, Layer
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Bells:
                     await self._layer.send(channel, message)
                 except ChannelFull:
                     logger.debug("Channel %s is full; its hubs are rung for again later", channel)
+                except Unavailable as error:
+                    logger.warning("Not rung on channel %s, for now: %s", channel, error)
                 except Exception:
                     logger.exception("Could not ring on channel %s; it is rung again later", channel)
         return [None] * len(wakes)

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
+from channels.exceptions import InvalidChannelLayerError
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
 from django_hub.conf import get_settings
 from django_hub.layer import get_layer
-from django_hub.stores.registry import store_host
+from django_hub.stores.registry import layer_hosts, store_host
 
 
 def check_configuration(**_: Any) -> list[checks.CheckMessage]:
     try:
         hub_settings = get_settings()
+        hub_settings.encoder  # noqa: B018 (it is looked up here, and not when the first dict is sent)
     except ImproperlyConfigured as error:
         return [checks.Error(str(error), id="django_hub.E004")]
     try:
         layer = get_layer()
-    except ImproperlyConfigured as error:
+    except (ImproperlyConfigured, InvalidChannelLayerError) as error:
         return [checks.Error(str(error), id="django_hub.E003")]
     found: list[checks.CheckMessage] = []
     try:
         store_host()
     except ImproperlyConfigured as error:
         found.append(checks.Error(str(error), id="django_hub.E005"))
+    found += _check_hosts()
     if layer.in_memory and hub_settings.EMBEDDED_WORKER is False:
         found.append(
             checks.Warning(
@@ -52,3 +56,45 @@ def check_configuration(**_: Any) -> list[checks.CheckMessage]:
 def _stands_before(first: str, second: str) -> bool:
     names = [app.rsplit(".apps.", 1)[0] for app in settings.INSTALLED_APPS]
     return first in names and second in names and names.index(first) < names.index(second)
+
+
+def _check_hosts() -> list[checks.CheckMessage]:
+    """What is known to break channels_redis: see django/channels#1492 and django/channels_redis#422."""
+    try:
+        hosts = layer_hosts() or []
+    except (ImportError, ValueError) as error:
+        return [checks.Error(f"CHANNEL_LAYERS: {error}", id="django_hub.E005")]
+    found: list[checks.CheckMessage] = []
+    if len(hosts) > 1:
+        found.append(
+            checks.Error(
+                f"The channel layer has {len(hosts)} hosts: messages to one process go to the wrong one "
+                "about half of the time.",
+                hint="Give it one host.",
+                id="django_hub.E002",
+            )
+        )
+    if hosts and _times_out_at_once() and not all(_may_block(host) for host in hosts):
+        found.append(
+            checks.Error(
+                "redis-py 8 and newer gives up on a read after 5 seconds, which is how long channels_redis "
+                "blocks: every idle process ends with a TimeoutError.",
+                hint='Write the host as {"address": "redis://…", "socket_timeout": 15, '
+                '"health_check_interval": 30}.',
+                id="django_hub.E001",
+            )
+        )
+    return found
+
+
+def _times_out_at_once() -> bool:
+    import redis
+
+    return int(redis.__version__.split(".")[0]) >= 8
+
+
+def _may_block(host: dict[str, Any]) -> bool:
+    """A host whose reads may take longer than the layer's blocking ones, which take 5 seconds."""
+    query = dict(parse_qsl(urlsplit(str(host.get("address", ""))).query))
+    timeout = host.get("socket_timeout", query.get("socket_timeout", 5))
+    return timeout is None or float(timeout) > 5

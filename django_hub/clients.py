@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -16,8 +17,10 @@ from django_hub.messages import Close
 from django_hub.names import group_name
 from django_hub.outbox import Outbox
 from django_hub.parcels import Entry, Scope
-from django_hub.sender import Sender
+from django_hub.sender import Sender, Sent
 from django_hub.stores.ops import Address, Outcome
+
+logger = logging.getLogger(__name__)
 
 CLOSE_REPLACED = 4409
 
@@ -80,14 +83,15 @@ class Clients:
             number = connection.numbered
             pauses = waits(first=0.02, most=0.5)
             while connection.left is None:
-                match await self._outbox.put(connection.post_op(number, data)):
+                op = connection.post_op(number, data)
+                match await self._outbox.put(op):
                     case Outcome.DONE:
                         connection.posted = number
                         return True
                     case Outcome.FULL:
                         await asyncio.sleep(next(pauses))
                     case Outcome.UNKNOWN:
-                        await self.join_again(connection)
+                        await self.join_again(connection, op.connection)
                     case Outcome.REPLACED:
                         self._drop_replaced(connection)
             return False
@@ -108,19 +112,23 @@ class Clients:
             )
         return connection.left
 
-    async def join_again(self, connection: Connection) -> None:
-        """Make a connection a member again that the store does not know any more."""
+    async def join_again(self, connection: Connection, known_as: str) -> None:
+        """Make a connection a member again that the store does not know any more, by the id it had."""
+        if connection.id != known_as and connection.joined is not None:
+            await asyncio.wait([connection.joined])  # somebody found out before
+            return
         if connection.left is not None:
             return
+        connection.returned = asyncio.get_running_loop().time()
         self._fanout.remove(connection)
         connection.joined = self._outbox.put(connection.join_op(self._process, again=True))
         self._fanout.add(connection)
         if await asyncio.shield(connection.joined) is Outcome.REPLACED:
             self._drop_replaced(connection)
 
-    async def all_join_again(self) -> None:
-        """As `join_again`, for all that are members here."""
-        await asyncio.gather(*(self.join_again(connection) for connection in self._fanout))
+    async def all_join_again(self, asked: float) -> None:
+        """As `join_again`, for all that are members here and have not done so since then (loop's time)."""
+        await asyncio.gather(*(self.join_again(c, c.id) for c in self._fanout if c.returned < asked))
 
     def all_leave(self, departure: Departure) -> list[asyncio.Task[None]]:
         """As `leave`, for all that are members here."""
@@ -129,7 +137,8 @@ class Clients:
     def close_replaced(self, hub: str, address: Address) -> None:
         """Close a socket, here or elsewhere, whose client id a newer connection has."""
         frame = Close(CLOSE_REPLACED, "replaced")
-        self._sender.post(address.process, Entry(hub, frame, Scope.ONLY, (address.connection,)))
+        entry = Entry(hub, frame, Scope.ONLY, (address.connection,))
+        self._sender.direct(address.process, entry).add_done_callback(_log)
 
     async def idle(self) -> None:
         await self._entering.idle()
@@ -148,13 +157,15 @@ class Clients:
     async def _leave(
         self, connection: Connection, departure: Departure, undelivered: list[str | bytes]
     ) -> None:
-        if connection.joined is not None:
-            # Its Join may be under way: the two never stand in one call (see the store's contract).
-            await asyncio.wait([connection.joined])
-            await self._outbox.put(connection.leave_op(departure, undelivered))
-        self._count -= 1
-        if not self._count:
-            self._gone()
+        try:
+            if connection.joined is not None:
+                # Its Join may be under way: the two never stand in one call (see the store's contract).
+                await asyncio.wait([connection.joined])
+                await self._outbox.put(connection.leave_op(departure, undelivered))
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._gone()
 
     def _ended(self, connection: Connection, departure: Departure) -> None:
         if departure.reason == "write":
@@ -165,7 +176,7 @@ class Clients:
         connection.close(departure.code or 1011, departure.reason)
         if connection.reader is not None:
             # A stalled socket takes no Close and tells of no end: its consumer would wait for ever.
-            asyncio.get_running_loop().call_later(_LAST_WORDS, connection.reader.cancel)
+            asyncio.get_running_loop().call_later(_LAST_WORDS, _cut, weakref.ref(connection))
 
     def _leave_unless_gone(self, reference: weakref.ref[Connection], departure: Departure) -> None:
         connection = reference()
@@ -176,3 +187,14 @@ class Clients:
         """Another connection has its client id: the store posted its Left, only the socket is to go."""
         self.leave(connection, Departure(reason="replaced"))
         connection.close(CLOSE_REPLACED, "replaced")
+
+
+def _cut(reference: weakref.ref[Connection]) -> None:
+    connection = reference()
+    if connection is not None and connection.reader is not None:
+        connection.reader.cancel()
+
+
+def _log(sent: Sent) -> None:
+    if not sent.cancelled() and (error := sent.exception() or sent.result()):
+        logger.warning("A replaced socket was not told to close: %s", error)

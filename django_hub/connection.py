@@ -57,6 +57,7 @@ class Connection:
         "posting",
         "process",
         "reader",
+        "returned",
         "who",
         "wire",
     )
@@ -88,6 +89,8 @@ class Connection:
         self.posting: asyncio.Lock | None = None
         self.joined: asyncio.Future[Outcome] | None = None
         self.left: asyncio.Task[None] | None = None
+        # When it last joined again, by the loop's clock.
+        self.returned = 0.0
         # The consumer's own task, where it is to be ended if its socket hangs.
         self.reader: asyncio.Task[None] | None = None
         self.ended: Callable[[Connection, Departure], None] = _nobody
@@ -98,7 +101,7 @@ class Connection:
         wire = self.wire
         if not wire.write(outgoing):
             return False
-        if wire.waiting_bytes and (
+        if wire.waiting_frames and (
             wire.waiting_bytes > self.bounds.max_queue_bytes
             or wire.waiting_frames > self.bounds.max_queue_messages
         ):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from django_hub.exceptions import UnreadableEvent
 
@@ -119,31 +120,52 @@ def left_body(
 def read_body(hub: str, position: int, body: str) -> Event:
     """The event of one entry in a mailbox. Raises `UnreadableEvent` for anything else."""
     try:
-        kind, client_id, user_id, meta, at, *rest = json.loads(body)
-        common = {
-            "hub": hub,
-            "client_id": client_id,
-            "user_id": user_id,
-            "meta": meta,
-            "id": position,
-            "at": at,
-        }
-        match kind, rest:
-            case "joined", []:
-                return Joined(**common)
-            case "message", [data]:
-                return Message(**common, data=_unpack(data))
-            case "left", [reason, code, error, list(undelivered)]:
-                return Left(
-                    **common,
-                    reason=reason,
-                    code=code,
-                    error=error,
-                    undelivered=tuple(_unpack(data) for data in undelivered),
-                )
+        match json.loads(body):
+            case [
+                str(kind),
+                str(client_id),
+                (str() | None) as user_id,
+                dict(meta),
+                (int() | float()) as at,
+                *rest,
+            ]:
+                client = (hub, client_id, user_id, meta, position, at)
+                return _EVENTS[kind](client, *rest)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UnreadableEvent(f"Not an event's body ({error}): {body!r:.120}") from error
     raise UnreadableEvent(f"Not an event's body: {body!r:.120}")
+
+
+_Client: TypeAlias = tuple[str, str, str | None, dict[str, Any], int, float]
+
+
+def _common(client: _Client) -> dict[str, Any]:
+    return dict(zip(("hub", "client_id", "user_id", "meta", "id", "at"), client, strict=True))
+
+
+def _joined(client: _Client) -> Joined:
+    return Joined(**_common(client))
+
+
+def _message(client: _Client, data: object) -> Message:
+    return Message(**_common(client), data=_unpack(data))
+
+
+def _left(client: _Client, reason: object, code: object, error: object, undelivered: object) -> Left:
+    match code, error, undelivered:
+        case ((int() | None), (str() | None), list()) if reason in _REASONS:
+            return Left(
+                **_common(client),
+                reason=cast(Reason, reason),
+                code=code,
+                error=error,
+                undelivered=tuple(_unpack(data) for data in cast("list[object]", undelivered)),
+            )
+    raise ValueError("the fields of a Left have other types")
+
+
+_EVENTS: dict[str, Callable[..., Event]] = {"joined": _joined, "message": _message, "left": _left}
+_REASONS = get_args(Reason)
 
 
 def _dump(value: object) -> str:

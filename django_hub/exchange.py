@@ -10,6 +10,7 @@ Events channels stay the in-memory layer's: the project's own messages to them a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import uuid
 from collections import deque
@@ -43,11 +44,13 @@ class _Inbox:
         self._emptied.set()
         return self._parcels.popleft()
 
+    def add(self, parcel: dict[str, Any]) -> None:
+        if not self._dropped:
+            self._parcels.append(parcel)
+            self._filled.set()
+
     async def put(self, parcel: dict[str, Any]) -> None:
-        if self._dropped:
-            return
-        self._parcels.append(parcel)
-        self._filled.set()
+        self.add(parcel)
         while len(self._parcels) > _WAITING:
             self._emptied.clear()
             await self._emptied.wait()
@@ -101,6 +104,9 @@ class Exchange:
             return
         if inbox.loop is asyncio.get_running_loop():
             await inbox.put(parcel)
+        elif not inbox.loop.is_running():
+            with contextlib.suppress(RuntimeError):  # closed meanwhile
+                inbox.loop.call_soon_threadsafe(inbox.add, parcel)
         else:
             there = asyncio.run_coroutine_threadsafe(inbox.put(parcel), inbox.loop)
             await asyncio.wrap_future(there)

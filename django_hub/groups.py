@@ -7,9 +7,14 @@ import contextvars
 import logging
 
 from django_hub.backoff import waits
+from django_hub.exceptions import Unavailable
 from django_hub.layer import Layer
 
 logger = logging.getLogger(__name__)
+
+
+# Groups refreshed at the same time.
+_AT_ONCE = 50
 
 
 class _Group:
@@ -52,9 +57,10 @@ class Groups:
 
     async def refresh(self) -> None:
         """Add the channel to all its groups again: a layer forgets what is older than its group_expiry."""
-        for group, state in list(self._groups.items()):
-            if state.users and state.added:
-                await self._layer.group_add(group, state.channel)
+        here = [(group, state) for group, state in self._groups.items() if state.users and state.added]
+        for start in range(0, len(here), _AT_ONCE):
+            some = here[start : start + _AT_ONCE]
+            await asyncio.gather(*(self._layer.group_add(group, state.channel) for group, state in some))
 
     async def idle(self) -> None:
         """Return when all is as wanted."""
@@ -76,6 +82,9 @@ class Groups:
                         await self._layer.group_add(group, state.channel)
                     else:
                         await self._layer.group_discard(group, state.channel)
+                except Unavailable as error:
+                    logger.warning("Group %s waits: %s", group, error)
+                    await asyncio.sleep(next(pauses))
                 except Exception:
                     logger.exception("The channel layer did not change group %s; trying again", group)
                     await asyncio.sleep(next(pauses))

@@ -29,6 +29,7 @@ class Hub:
 
     @classmethod
     def of(cls, record: HubRecord) -> Hub:
+        """The handle of a store's record."""
         return cls(record.name, record.events)
 
     async def count(self) -> int:

@@ -32,10 +32,14 @@ class Keeper:
         while True:
             # Not all processes of a site at the same moment.
             await asyncio.sleep(every * random.uniform(0.8, 1.0))  # noqa: S311
-            try:
-                await beat()
-                await self.look()
-            except Unavailable as error:
-                logger.warning("No beat: %s", error)
-            except Exception:
-                logger.exception("A beat failed; the next one follows")
+            await self.once(beat)
+
+    async def once(self, beat: Callable[[], Awaitable[None]]) -> None:
+        """Call ``beat`` and look, now. Whatever fails is logged."""
+        try:
+            await beat()
+            await self.look()
+        except Unavailable as error:
+            logger.warning("No beat: %s", error)
+        except Exception:
+            logger.exception("A beat failed; the next one follows")

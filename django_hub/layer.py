@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from channels.exceptions import ChannelFull
@@ -11,6 +14,7 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 from django.core.exceptions import ImproperlyConfigured
 
 from django_hub.conf import get_settings
+from django_hub.exceptions import Unavailable
 from django_hub.exchange import Exchange
 
 __all__ = ["ChannelFull", "Layer", "get_layer"]
@@ -42,21 +46,48 @@ class Layer:
         """The relay's channel is not received on any more."""
 
     async def receive(self, channel: str) -> dict[str, Any]:
-        message: dict[str, Any] = await self.layer.receive(channel)
+        """Raises `Unavailable`."""
+        with _told():
+            message: dict[str, Any] = await self.layer.receive(channel)
         return message
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
-        """Raises `ChannelFull` where the channel is at its capacity."""
-        await self.layer.send(channel, message)
+        """Raises `ChannelFull` where the channel is at its capacity, and `Unavailable`."""
+        with _told():
+            await self.layer.send(channel, message)
 
     async def group_add(self, group: str, channel: str) -> None:
-        await self.layer.group_add(group, channel)
+        """Raises `Unavailable`."""
+        with _told():
+            await self.layer.group_add(group, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
-        await self.layer.group_discard(group, channel)
+        """Raises `Unavailable`."""
+        with _told():
+            await self.layer.group_discard(group, channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        await self.layer.group_send(group, message)
+        """Raises `Unavailable`."""
+        with _told():
+            await self.layer.group_send(group, message)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Make of a lost broker what it is: not the caller's fault, and not for ever."""
+    try:
+        yield
+    except _broker_errors() as error:
+        raise Unavailable(f"The channel layer's broker: {type(error).__name__}: {error}") from error
+
+
+@functools.cache
+def _broker_errors() -> tuple[type[Exception], ...]:
+    try:
+        from redis.exceptions import RedisError  # an extra: only there with Redis
+    except ImportError:
+        return (OSError,)
+    return (OSError, RedisError)
 
 
 class InMemoryLayer(Layer):

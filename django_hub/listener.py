@@ -13,12 +13,15 @@ from typing import Any
 from channels.routing import get_default_application
 
 from django_hub.backoff import waits
+from django_hub.exceptions import Unavailable
 from django_hub.layer import Layer
 
 logger = logging.getLogger(__name__)
 
 # Set in the scope of an application that shares its process with the sockets.
 EMBEDDED = "django_hub.embedded"
+# Seconds it may take to finish when it is cancelled.
+GRACE = "django_hub.grace"
 
 # An application that ran so long, in seconds, has not failed at its start.
 _LONG = 10.0
@@ -26,19 +29,24 @@ _LONG = 10.0
 _Message = dict[str, Any]
 
 
-async def listen(layer: Layer, channel: str) -> None:
+async def listen(layer: Layer, channel: str, *, grace: float, embedded: bool = False) -> None:
     """Run until cancelled: hand the channel's messages to the application in settings.ASGI_APPLICATION.
 
     An application that ends is started again, with a pause that grows while it goes on ending; what it
     had not read is handed to the next one.
     """
     messages: asyncio.Queue[_Message] = asyncio.Queue(maxsize=1000)
-    running = asyncio.create_task(_run_application(channel, messages))
+    scope = {"type": "channel", "channel": channel, GRACE: grace, EMBEDDED: embedded}
+    running = asyncio.create_task(_run_application(scope, messages))
     pauses = waits()
     try:
         while True:
             try:
                 message = await layer.receive(channel)
+            except Unavailable as error:
+                logger.warning("Nothing comes on %s, for now: %s", channel, error)
+                await asyncio.sleep(next(pauses))
+                continue
             except Exception:
                 logger.exception("The channel layer gave nothing on %s; trying again", channel)
                 await asyncio.sleep(next(pauses))
@@ -50,8 +58,7 @@ async def listen(layer: Layer, channel: str) -> None:
         await asyncio.wait([running])
 
 
-async def _run_application(channel: str, messages: asyncio.Queue[_Message]) -> None:
-    scope = {"type": "channel", "channel": channel, EMBEDDED: True}
+async def _run_application(scope: dict[str, Any], messages: asyncio.Queue[_Message]) -> None:
     clock = asyncio.get_running_loop().time
     pauses = waits(first=0.2, most=10.0)
     while True:
@@ -63,8 +70,8 @@ async def _run_application(channel: str, messages: asyncio.Queue[_Message]) -> N
             logger.exception(
                 "The application for channel %s failed; it is started again. Is it routed? In asgi.py: "
                 'ProtocolTypeRouter({..., "channel": ChannelNameRouter({"%s": YourEvents.as_asgi()})})',
-                channel,
-                channel,
+                scope["channel"],
+                scope["channel"],
             )
         if clock() - began > _LONG:
             pauses = waits(first=0.2, most=10.0)

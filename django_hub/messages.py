@@ -85,8 +85,9 @@ def encode_json(value: object, encoder: type[json.JSONEncoder] = json.JSONEncode
     receiver would look for a key that isn't there.
     """
     try:
-        _require_text_keys(value)
-        text = json.dumps(value, cls=encoder, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(
+            _plain(value), cls=encoder, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+        )
     except InvalidMessage:
         raise
     except RecursionError:
@@ -96,20 +97,24 @@ def encode_json(value: object, encoder: type[json.JSONEncoder] = json.JSONEncode
     return _utf8(text)
 
 
-def _require_text_keys(value: object) -> None:
+_LEAVES = (str, int, float, type(None))
+
+
+def _plain(value: object) -> object:
+    """The value with dicts for all mappings, which are all that `json` knows; their keys are text."""
     if isinstance(value, Mapping):
-        for key, item in value.items():
+        for key in value:
             if not isinstance(key, str):
                 raise InvalidMessage(
                     f"The keys of a JSON object are text; got {type(key).__name__}: {key!r:.80}. "
                     "Convert it with str()."
                 )
-            if not isinstance(item, (str, int, float)):
-                _require_text_keys(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            if not isinstance(item, (str, int, float)):
-                _require_text_keys(item)
+        if type(value) is dict and all(isinstance(item, _LEAVES) for item in value.values()):
+            return value
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [item if isinstance(item, _LEAVES) else _plain(item) for item in value]
+    return value
 
 
 def _utf8(text: str) -> str:

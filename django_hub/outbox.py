@@ -28,6 +28,8 @@ class Outbox:
         self._bells = bells
         #: Told of each connection that lost its client id to a newer one, with its hub.
         self.replaced: Callable[[str, Address], None] = _nobody
+        #: Told when the store answers again after it could not be reached.
+        self.recovered: Callable[[], None] = _nothing
         self._ops: Batcher[Op, Outcome] = Batcher(self._flush)
 
     def put(self, op: Op) -> asyncio.Future[Outcome]:
@@ -39,14 +41,18 @@ class Outbox:
 
     async def _flush(self, ops: Sequence[Op]) -> Sequence[Outcome]:
         pauses = waits()
+        failed = False
         while True:
             try:
                 applied = await self._store.apply(ops)
             except Unavailable as error:
                 logger.warning("%d changes wait for the store: %s", len(ops), error)
+                failed = True
                 await asyncio.sleep(next(pauses))
             else:
                 break
+        if failed:
+            self.recovered()
         self._bells.ring(applied.wakes)
         for hub, address in applied.replaced:
             self.replaced(hub, address)
@@ -55,3 +61,7 @@ class Outbox:
 
 def _nobody(hub: str, address: Address) -> None:
     """An outbox without a relay."""
+
+
+def _nothing() -> None:
+    """As above."""

@@ -70,5 +70,9 @@ def unpack(message: dict[str, Any]) -> list[Entry]:
                 frame = Close(code, reason)
             case _:
                 raise ValueError(f"no frame: {packed!r:.80}")
+        if not isinstance(hub, str) or not isinstance(ids, (list, tuple)):
+            raise ValueError(f"no hub and ids: {hub!r:.80}, {ids!r:.80}")
+        if not all(isinstance(each, str) for each in ids):
+            raise ValueError(f"ids are text: {ids!r:.80}")
         entries.append(Entry(hub, frame, Scope(scope), tuple(ids)))
     return entries

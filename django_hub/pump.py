@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from django_hub.backoff import waits
+from django_hub.exceptions import Unavailable
 from django_hub.fanout import Fanout
 from django_hub.layer import Layer
 from django_hub.parcels import unpack
@@ -13,29 +15,41 @@ from django_hub.parcels import unpack
 logger = logging.getLogger(__name__)
 
 
-async def pump(layer: Layer, channel: str, fanout: Fanout) -> None:
+# What a relay sends to itself to see that it hears.
+PING = "hub.ping"
+
+
+async def pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], None]) -> None:
     """Run until cancelled. A parcel that can't be read is dropped, a layer that fails is tried again.
+    ``heard`` is called when a ping comes back.
 
     One for the whole process, never cancelled for one client: a cancelled receive of the Redis layer
     can lose what it had taken, of everybody.
     """
     try:
-        await _pump(layer, channel, fanout)
+        await _pump(layer, channel, fanout, heard)
     finally:
         layer.drop_channel(channel)
 
 
-async def _pump(layer: Layer, channel: str, fanout: Fanout) -> None:
+async def _pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], None]) -> None:
     pauses = waits()
     while True:
         await fanout.room()
         try:
             message = await layer.receive(channel)
+        except Unavailable as error:
+            logger.warning("Nothing comes on %s, for now: %s", channel, error)
+            await asyncio.sleep(next(pauses))
+            continue
         except Exception:
             logger.exception("The channel layer gave nothing on %s; trying again", channel)
             await asyncio.sleep(next(pauses))
             continue
         pauses = waits()
+        if message.get("type") == PING:
+            heard()
+            continue
         try:
             entries = unpack(message)
         except (ValueError, TypeError, KeyError) as error:

@@ -8,6 +8,7 @@ frames to them (pump, fan-out). It runs from its first client to its last, and c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import weakref
@@ -23,10 +24,10 @@ from django_hub.connection import Departure
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
 from django_hub.keeper import Keeper
-from django_hub.layer import Layer, get_layer
+from django_hub.layer import ChannelFull, Layer, get_layer
 from django_hub.listener import listen
 from django_hub.outbox import Outbox
-from django_hub.pump import pump
+from django_hub.pump import PING, pump
 from django_hub.sender import Sender
 from django_hub.stores.base import Store
 from django_hub.stores.registry import get_store
@@ -41,18 +42,21 @@ class Relay:
     def __init__(self, layer: Layer, store: Store, settings: Settings) -> None:
         self.store = store
         self.fanout = Fanout()
-        self.sender = Sender(layer, self.fanout.room)
+        self.sender = Sender(layer, self.fanout.room, settings.PROCESS_LEASE)
         self.bells = Bells(layer)
         self.groups = Groups(layer)
         self.outbox = Outbox(store, self.bells)
         self.clients = Clients(self.outbox, self.groups, self.fanout, self.sender, self._start, self._stop)
         self.outbox.replaced = self.clients.close_replaced
+        self.outbox.recovered = self._recovered
         self.keeper = Keeper(store, self.bells)
         self.wires = Wires(self.shut_down)
         self._layer = layer
         self._settings = settings
         self._process = ""
         self._refreshed = 0.0
+        self._heard = True
+        self._looking: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -63,13 +67,38 @@ class Relay:
 
     async def beat(self) -> None:
         """Show that this process lives. Raises `Unavailable`."""
+        asked = asyncio.get_running_loop().time()
         if not await self.store.beat(self._process):
             logger.warning("This process was declared dead, or the store lost it; its clients join again")
-            await self.clients.all_join_again()
+            await self.groups.refresh()
+            await self.clients.all_join_again(asked)
         now = asyncio.get_running_loop().time()
         if now - self._refreshed > self._layer.group_expiry / 3:
             await self.groups.refresh()
             self._refreshed = now
+        await self._listen_to_itself()
+
+    async def _listen_to_itself(self) -> None:
+        """A pump that a layer lets hang hears nothing, and says nothing: not even what it was just told."""
+        if not self._heard:
+            logger.warning("Nothing comes from the channel layer any more; listening to it anew")
+            self._tasks[0].cancel()
+            await asyncio.wait([self._tasks[0]])
+            self._tasks[0] = _task(pump(self._layer, self._process, self.fanout, self._hears))
+            await self.groups.refresh()
+        self._heard = False
+        with contextlib.suppress(ChannelFull):  # busy, not deaf: it will hear the next one
+            await self._layer.send(self._process, {"type": PING})
+            return
+        self._heard = True
+
+    def _hears(self) -> None:
+        self._heard = True
+
+    def _recovered(self) -> None:
+        """The store is back, perhaps without its data: do not wait for the next beat to find out."""
+        if self._tasks and (self._looking is None or self._looking.done()):
+            self._looking = _task(self.keeper.once(self.beat))
 
     async def idle(self) -> None:
         """Return when nothing is under way here, and no event waits for an embedded worker."""
@@ -110,8 +139,9 @@ class Relay:
             self._process = await self._layer.new_channel()
             await self.store.beat(self._process)
             self._refreshed = asyncio.get_running_loop().time()
+            self._heard = True
             self._tasks = [
-                _task(pump(self._layer, self._process, self.fanout)),
+                _task(pump(self._layer, self._process, self.fanout, self._hears)),
                 _task(self.keeper.run(self.beat, self._settings.BEAT)),
             ]
         finally:
@@ -119,7 +149,9 @@ class Relay:
 
     def _listen(self, channel: str) -> None:
         if channel not in self._listeners:
-            self._listeners[channel] = _task(listen(self._layer, channel))
+            self._listeners[channel] = _task(
+                listen(self._layer, channel, grace=self._settings.SHUTDOWN_GRACE, embedded=True)
+            )
 
     def _stop(self) -> None:
         if self._stopping is None:
@@ -128,8 +160,11 @@ class Relay:
     async def _stopped(self) -> None:
         """End what runs, once the last client is gone and what it left behind is handled."""
         try:
-            await self.idle()
-            while not self.clients and (tasks := [*self._tasks, *self._listeners.values()]):
+            while True:
+                await self.idle()
+                tasks = [*self._tasks, *self._listeners.values()]
+                if self.clients or not tasks:
+                    return
                 self._tasks = []
                 self._listeners = {}
                 for task in tasks:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from django_hub.backoff import waits
 from django_hub.batching import Batcher
+from django_hub.exceptions import Unavailable
 from django_hub.layer import ChannelFull, Layer
 from django_hub.names import group_name
 from django_hub.parcels import Entry, pack
@@ -21,6 +23,9 @@ _ENTRIES = 256
 _BYTES = 256 * 1024
 _AT_ONCE = 32
 _TRIES_WHEN_FULL = 4
+
+
+Sent: TypeAlias = "asyncio.Future[Exception | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +46,24 @@ class Sender:
     """Hands entries to the layer, in an order that each client can't tell from that of the calls.
 
     What waits goes together: entries for one target are one parcel. ``room`` is awaited before each layer
-    call; it lets a sender wait for the clients' fan-out in its own process.
+    call; it lets a sender wait for the clients' fan-out in its own process. While the broker can't be
+    reached all wait, for ``patience`` seconds at most; then those who sent get `Unavailable`.
     """
 
-    def __init__(self, layer: Layer, room: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, layer: Layer, room: Callable[[], Awaitable[None]], patience: float = 30.0) -> None:
         self._layer = layer
+        self._patience = patience
         self._room = room
         self._waiting: Batcher[_Addressed, Exception | None] = Batcher(self._flush)
 
-    async def broadcast(self, entry: Entry) -> None:
-        """To all relays with clients in the hub. Returns when the layer has it; raises what it raised."""
-        target = _Target(group_name(entry.hub), is_group=True)
-        _raise(await self._waiting.put(_Addressed(target, entry)))
+    def broadcast(self, entry: Entry) -> Sent:
+        """To all relays with clients in the hub. The future brings what went wrong, or None, when the layer
+        has it."""
+        return self._waiting.put(_Addressed(_Target(group_name(entry.hub), is_group=True), entry))
 
-    async def direct(self, process: str, entries: Sequence[Entry]) -> None:
+    def direct(self, process: str, entry: Entry) -> Sent:
         """To connections of one relay, that of ``process``; otherwise as `broadcast`."""
-        target = _Target(process, is_group=False)
-        futures = [self._waiting.put(_Addressed(target, entry)) for entry in entries]
-        for future in futures:
-            _raise(await future)
-
-    def post(self, process: str, entry: Entry) -> None:
-        """As `direct`, without waiting; a failure is logged."""
-        self._waiting.put(_Addressed(_Target(process, is_group=False), entry)).add_done_callback(_log)
+        return self._waiting.put(_Addressed(_Target(process, is_group=False), entry))
 
     async def idle(self) -> None:
         await self._waiting.idle()
@@ -92,20 +92,32 @@ class Sender:
 
     async def _send(self, target: _Target, parts: Sequence[list[Entry]]) -> None:
         for part in parts:
-            message = pack(part)
-            if target.is_group:
-                await self._layer.group_send(target.name, message)
-                continue
-            for left, pause in zip(range(_TRIES_WHEN_FULL, -1, -1), waits(), strict=False):
-                try:
+            await self._send_part(target, pack(part), len(part))
+
+    async def _send_part(self, target: _Target, message: dict[str, Any], frames: int) -> None:
+        clock = asyncio.get_running_loop().time
+        gives_up = clock() + self._patience
+        pauses = waits()
+        full = 0
+        while True:
+            try:
+                if target.is_group:
+                    await self._layer.group_send(target.name, message)
+                else:
                     await self._layer.send(target.name, message)
-                    break
-                except ChannelFull:
-                    if not left:
-                        # Its relay is dead or hangs. Waiting longer would hold up everybody else.
-                        logger.warning("%s is full: %d frames dropped", target.name, len(part))
-                    else:
-                        await asyncio.sleep(pause)
+            except ChannelFull:
+                full += 1
+                if full > _TRIES_WHEN_FULL:
+                    # Its relay is dead or hangs. Waiting longer would hold up everybody else.
+                    logger.warning("%s is full: %d frames dropped", target.name, frames)
+                    return
+            except Unavailable as error:
+                if clock() > gives_up:
+                    raise
+                logger.warning("%d frames wait: %s", frames, error)
+            else:
+                return
+            await asyncio.sleep(next(pauses))
 
 
 def _stages(items: Sequence[_Addressed]) -> list[dict[_Target, list[Entry]]]:
@@ -138,13 +150,3 @@ def _parts(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         part.append(entry)
         size += entry.size
     yield part
-
-
-def _raise(failure: Exception | None) -> None:
-    if failure is not None:
-        raise failure
-
-
-def _log(future: asyncio.Future[Exception | None]) -> None:
-    if not future.cancelled() and (future.exception() or future.result()):
-        logger.warning("A frame for one client was not sent: %s", future.exception() or future.result())

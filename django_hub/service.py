@@ -15,10 +15,11 @@ from django_hub.backoff import waits
 from django_hub.batching import Batcher
 from django_hub.bells import Bells
 from django_hub.deadletters import dead_letter
-from django_hub.events import Event, read_body
-from django_hub.exceptions import Unavailable
+from django_hub.effects import Effects
+from django_hub.events import Event, Joined, Message, read_body
+from django_hub.exceptions import Unavailable, UnreadableEvent
 from django_hub.stores.base import Store
-from django_hub.stores.ops import Claim, Commit, DeadLetter, Lease
+from django_hub.stores.ops import Claim, Commit, DeadLetter, Lease, Letter
 
 logger = logging.getLogger(__name__)
 
@@ -133,22 +134,30 @@ class HubService:
         """Handle a batch, or what there is time for of it."""
         dead: list[DeadLetter] = []
         done = 0
-        for letter in claim.batch:
-            if self._closing or serving.lost:
-                break
-            try:
-                await self._handle(read_body(claim.hub, letter.position, letter.body))
-            except (Exception, asyncio.CancelledError) as error:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    commit = Commit(claim.hub, claim.token, done, tuple(dead), release=True)
-                    await self._asked(self._commits, commit)
-                    raise
-                # A cancellation that is not ours, of a task the handler awaited, is a failure as any.
-                logger.exception("Event %d of hub %s failed: a dead letter", letter.position, claim.hub)
-                dead.append(dead_letter(claim.hub, letter, error))
-                self._refreshed = 0.0
-            done = letter.position
+        events = [_read(claim.hub, letter) for letter in claim.batch]
+        senders = {event.client_id for event in events if isinstance(event, (Joined, Message))}
+        effects = Effects(self._store, claim.hub, senders)
+        async with effects:
+            for letter, event in zip(claim.batch, events, strict=True):
+                if self._closing or serving.lost:
+                    break
+                try:
+                    if isinstance(event, UnreadableEvent):
+                        raise event
+                    if not isinstance(event, Message):
+                        effects.forget(event.client_id)
+                    await self._handle(event)
+                except (Exception, asyncio.CancelledError) as error:
+                    task = asyncio.current_task()
+                    if task is not None and task.cancelling():
+                        commit = Commit(claim.hub, claim.token, done, tuple(dead), release=True)
+                        await self._asked(self._commits, commit)
+                        raise
+                    # A cancellation that is not ours, of a task the handler awaited, is a failure as any.
+                    logger.exception("Event %d of hub %s failed: a dead letter", letter.position, claim.hub)
+                    dead.append(dead_letter(claim.hub, letter, error))
+                    self._refreshed = 0.0
+                done = letter.position
         return Commit(claim.hub, claim.token, done, tuple(dead), release=self._closing)
 
     async def _claim(self, hubs: Sequence[str]) -> list[Claim]:
@@ -189,3 +198,10 @@ class HubService:
         if now - self._refreshed > _STALE:
             self._refreshed = now
             await aclose_old_connections()
+
+
+def _read(hub: str, letter: Letter) -> Event | UnreadableEvent:
+    try:
+        return read_body(hub, letter.position, letter.body)
+    except UnreadableEvent as error:
+        return error

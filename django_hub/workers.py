@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from django_hub.bells import WAKE
 from django_hub.conf import get_settings
 from django_hub.events import Event, Joined, Left, Message
 from django_hub.layer import get_layer
-from django_hub.listener import EMBEDDED
+from django_hub.listener import EMBEDDED, GRACE
 from django_hub.relay import get_relay
 from django_hub.service import HubService
 from django_hub.stores.registry import get_store
@@ -84,7 +85,13 @@ class HubEvents(AsyncConsumer):
                 "gets nothing from it. Set CHANNEL_LAYERS to channels_redis, or run no worker: the server "
                 "runs the channel application by itself."
             )
-        service = HubService(self.handle, get_store(), get_relay().bells, settings.MAX_CONCURRENT_HUBS)
+        relay = get_relay()
+        keeping = None
+        if not scope.get(EMBEDDED):
+            for remark in await get_store().remarks():
+                logger.warning(remark)
+            keeping = asyncio.create_task(relay.keeper.run(_no_beat, settings.BEAT))
+        service = HubService(self.handle, get_store(), relay.bells, settings.MAX_CONCURRENT_HUBS)
         others: Batcher[dict[str, Any], None] = Batcher(self._dispatch_others, most=1)
         try:
             while True:
@@ -98,7 +105,9 @@ class HubEvents(AsyncConsumer):
         except StopConsumer:
             pass
         finally:
-            await service.close(settings.SHUTDOWN_GRACE)
+            if keeping is not None:
+                keeping.cancel()
+            await service.close(scope.get(GRACE, settings.SHUTDOWN_GRACE))
 
     async def _dispatch_others(self, messages: Sequence[dict[str, Any]]) -> Sequence[None]:
         for message in messages:
@@ -111,6 +120,10 @@ class HubEvents(AsyncConsumer):
             except Exception:
                 logger.exception("Message of type %r on its channel failed", message.get("type"))
         return [None] * len(messages)
+
+
+async def _no_beat() -> None:
+    """A worker has no members that would need a lease."""
 
 
 def _hubs_of(wake: dict[str, Any]) -> list[str]:

@@ -12,23 +12,26 @@ from typing import Any
 
 import pytest
 from channels.generic.websocket import AsyncWebsocketConsumer
-from channels.layers import InMemoryChannelLayer, channel_layers
+from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 
-from django_hub.connection import Bounds, Connection
+from django_hub.connection import Bounds, Connection, Departure
 from django_hub.consumers import HubConsumer
-from django_hub.events import Event, Joined, Left, Message
+from django_hub.events import Event, Joined, Left, Message, read_body
 from django_hub.exceptions import Unavailable
+from django_hub.layer import InMemoryLayer, get_layer
 from django_hub.limits import Limits
 from django_hub.relay import Relay, get_relay
+from django_hub.stores import registry
 from django_hub.stores.memory import MemoryStore
 from django_hub.stores.ops import Applied, Claim, Commit, Op
 from django_hub.stores.registry import get_store
 from django_hub.wires.asgi import AsgiWire
 from django_hub.workers import HubEvents
-from tests.sockets import Socket, until, websocket_scope
+from tests.sockets import SCALE, Socket, until, websocket_scope
 
 EVENTS = "test-events"
+GONE = Departure(reason="close", code=1000)
 
 
 # What is served
@@ -92,14 +95,31 @@ application = ProtocolTypeRouter(
 # What fails, as the real ones do
 
 
-class FaultyLayer(InMemoryChannelLayer):
-    """``fail[name]`` calls of a method still raise; ``gates[name]`` holds its calls until it is set."""
+class FaultyLayer(BaseChannelLayer):
+    """A layer that could be another machine's: the in-memory one behind a bad line.
+
+    ``fail[name]`` calls of a method still raise ``error``, by default that of a broker that is gone;
+    ``gates[name]`` holds its calls until it is set.
+    """
+
+    extensions = ("groups",)
 
     def __init__(self, **config: Any) -> None:
-        super().__init__(**config)
+        super().__init__()
+        self.inner = InMemoryChannelLayer(**config)
+        self.group_expiry = self.inner.group_expiry
         self.fail: dict[str, int] = {}
+        self.error: type[Exception] = ConnectionError
         self.gates: dict[str, asyncio.Event] = {}
         self.calls: list[tuple[str, ...]] = []
+
+    @property
+    def channels(self) -> dict[str, Any]:
+        return self.inner.channels
+
+    @property
+    def groups(self) -> dict[str, dict[str, float]]:
+        return self.inner.groups
 
     async def _meet(self, name: str, *about: str) -> None:
         self.calls.append((name, *about))
@@ -107,31 +127,31 @@ class FaultyLayer(InMemoryChannelLayer):
             await self.gates[name].wait()
         if self.fail.get(name):
             self.fail[name] -= 1
-            raise ConnectionError(f"no {name} now")
+            raise self.error(f"no {name} now")
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         await self._meet("new_channel")
-        return await super().new_channel(prefix)
+        return await self.inner.new_channel(prefix)
 
     async def receive(self, channel: str) -> dict[str, Any]:
         await self._meet("receive", channel)
-        return await super().receive(channel)
+        return await self.inner.receive(channel)
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         await self._meet("send", channel)
-        await super().send(channel, message)
+        await self.inner.send(channel, message)
 
     async def group_add(self, group: str, channel: str) -> None:
         await self._meet("group_add", group)
-        await super().group_add(group, channel)
+        await self.inner.group_add(group, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
         await self._meet("group_discard", group)
-        await super().group_discard(group, channel)
+        await self.inner.group_discard(group, channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         await self._meet("group_send", group)
-        await super().group_send(group, message)
+        await self.inner.group_send(group, message)
 
 
 FAULTY = {"default": {"BACKEND": "tests.apps.FaultyLayer"}}
@@ -139,7 +159,7 @@ FAULTY = {"default": {"BACKEND": "tests.apps.FaultyLayer"}}
 
 class FaultyStore(MemoryStore):
     """The memory store behind a bad line: ``lost[name]`` replies are lost after the work is done, and
-    ``fail[name]`` exceptions are raised instead of it."""
+    ``fail[name]`` exceptions are raised instead of it. ``line`` holds every `apply` until it is set."""
 
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] | None = None) -> None:
         super().__init__(limits, *([clock] if clock else []))
@@ -147,6 +167,7 @@ class FaultyStore(MemoryStore):
         self.fail: dict[str, list[Exception]] = {}
         self.calls: list[str] = []
         self.applied: list[list[Op]] = []
+        self.line: asyncio.Event | None = None
 
     def _before(self, name: str) -> None:
         self.calls.append(name)
@@ -161,19 +182,25 @@ class FaultyStore(MemoryStore):
     async def apply(self, ops: Any) -> Applied:
         self._before("apply")
         self.applied.append(list(ops))
+        if self.line is not None:
+            await self.line.wait()
         applied = await super().apply(ops)
         self._after("apply")
         return applied
 
-    async def claim(self, hubs: Any, worker: str) -> list[Claim]:
+    async def claim(self, hubs: Any, worker: str, ring: str = "") -> list[Claim]:
         self._before("claim")
-        return await super().claim(hubs, worker)
+        return await super().claim(hubs, worker, ring)
 
     async def commit(self, commits: Any) -> list[Claim]:
         self._before("commit")
         claims = await super().commit(commits)
         self._after("commit")
         return claims
+
+    async def reap(self) -> list[tuple[str, str]]:
+        self._before("reap")
+        return await super().reap()
 
     async def renew(self, leases: Any) -> list[bool]:
         self._before("renew")
@@ -247,6 +274,66 @@ def make_connection(
     )
 
 
+class Client:
+    """A client of this process's relay, without a server or a consumer."""
+
+    def __init__(self, world: "World", client_id: str, hub: str, line: Line | None, bounds: Any) -> None:
+        self.world = world
+        self.line = line or Line()
+        self.connection = make_connection(client_id, hub, self.line, **bounds)
+
+    async def join(self) -> bool:
+        return await self.world.relay.clients.join(self.connection)
+
+    async def post(self, data: str) -> bool:
+        return await self.world.relay.clients.post(self.connection, data)
+
+    async def leave(self, departure: Departure = GONE) -> None:
+        await self.world.relay.clients.leave(self.connection, departure)
+
+
+async def mail(store: FaultyStore, hub: str = "lobby") -> list[tuple[str, ...]]:
+    """The hub's mail, shortly; it is taken away."""
+    return [tell(read_body(hub, 0, body)) for body in await store.mail(hub)]
+
+
+async def declare_all_dead(store: FaultyStore) -> None:
+    """No process was heard of for too long, and somebody noticed."""
+    store._clock.now += store.limits.process_lease + 1
+    await store.reap()
+
+
+@pytest.fixture
+def store(world: "World", settings: Any) -> FaultyStore:
+    """A store whose mail nobody takes, beside a layer that can fail."""
+    settings.CHANNEL_LAYERS = FAULTY
+    settings.DJANGO_HUB = {"STORE": "memory"}
+    return world.use_store(FaultyStore(Limits(mailbox=20), Clock()))
+
+
+@pytest.fixture
+async def make(world: "World", store: FaultyStore) -> AsyncIterator[Callable[..., Client]]:
+    """Makes clients; they leave with the test, and the mail is thrown away."""
+    clients: list[Client] = []
+
+    def make(client_id: str = "ann", hub: str = "lobby", line: Line | None = None, **bounds: Any) -> Client:
+        client = Client(world, client_id, hub, line, bounds)
+        clients.append(client)
+        return client
+
+    yield make
+    store = world.store
+    for gate in world.layer.gates.values():
+        gate.set()
+    for client in clients:
+        client.line.taking.set()
+        if client.connection.joined is not None:
+            await asyncio.wait([world.relay.clients.leave(client.connection, GONE)])
+    await world.relay.close()
+    for record in await store.hubs():
+        await store.mail(record.name)
+
+
 # The world
 
 
@@ -275,15 +362,19 @@ class World:
 
     def use_store(self, store: MemoryStore) -> Any:
         """Put a store in the place of the process's own, before it is used."""
-        from django_hub.stores import registry
-
-        registry._stores["memory"] = store
+        registry._memory[:] = [store]
         return store
 
     async def open(self, application: Any, scope: dict[str, Any]) -> Socket:
         """A socket that is closed with the test."""
         socket = await self._open.enter_async_context(Socket(application, scope))
         return await socket.connect()
+
+    async def open_member(self, client_id: str, hub: str = "lobby") -> Socket:
+        """A client that is a member; its `Joined` may not be handled yet."""
+        socket = await self.open(OpenConsumer.as_asgi(), websocket_scope(hub, client_id=client_id))
+        await until(lambda: self.has_joined(hub, client_id))
+        return socket
 
     async def join(
         self, client_id: str, hub: str = "lobby", consumer: type[HubConsumer] = OpenConsumer, **scope: Any
@@ -344,12 +435,16 @@ async def _nothing_left(world: World) -> None:
     me = asyncio.current_task()
     tasks: list[Any] = []
     with contextlib.suppress(AssertionError):
-        await until(lambda: asyncio.all_tasks() == {me})
+        await until(lambda: asyncio.all_tasks() == {me}, 3.0 * SCALE)
     tasks = [repr(task.get_coro()) for task in asyncio.all_tasks() - {me}]
     if tasks:
         for task in asyncio.all_tasks() - {me}:
             task.cancel()
-    hubs = await world.store.hubs() if "default" in channel_layers.configs else []
-    groups = world.layer.groups if "default" in channel_layers.configs else {}
+    hubs: list[Any] = []
+    groups: list[str] = []
+    if "default" in channel_layers.configs:
+        hubs = await world.store.hubs()
+        layer = get_layer()
+        groups = list(layer._exchange._groups if isinstance(layer, InMemoryLayer) else layer.layer.groups)
     left = {"tasks": tasks, "hubs": hubs, "groups": groups}
-    assert left == {"tasks": [], "hubs": [], "groups": {}}, "left behind"
+    assert left == {"tasks": [], "hubs": [], "groups": []}, f"left behind: {left}"

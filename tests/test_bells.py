@@ -1,6 +1,7 @@
 """Bells: wakes through the layer, few and never fatal."""
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ async def test_a_wake_has_a_bounded_size(layer: FaultyLayer, bells: Bells) -> No
     await bells.idle()
     wakes = await rung(layer, "chat")
     assert [len(hubs) for hubs in wakes] == [500, 500, 200]
-    assert sum(wakes, []) == names
+    assert [name for hubs in wakes for name in hubs] == names
 
 
 async def test_nothing_to_ring(layer: FaultyLayer, bells: Bells) -> None:
@@ -61,7 +62,7 @@ async def test_nothing_to_ring(layer: FaultyLayer, bells: Bells) -> None:
 async def test_a_full_channel_is_no_error(
     layer: FaultyLayer, bells: Bells, caplog: pytest.LogCaptureFixture
 ) -> None:
-    layer.capacity = 1
+    layer.inner.capacity = 1
     bells.ring([("a", "chat")])
     await bells.idle()
     bells.ring([("b", "chat"), ("c", "game")])
@@ -71,15 +72,20 @@ async def test_a_full_channel_is_no_error(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(ConnectionError, "Not rung on channel chat"), (KeyError, "Could not ring on channel chat")],
+)
 async def test_a_layer_that_fails_holds_up_no_other_channel(
-    layer: FaultyLayer, bells: Bells, caplog: pytest.LogCaptureFixture
+    layer: FaultyLayer, bells: Bells, error: Any, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    layer.error = error
     layer.fail = {"send": 1}
     bells.ring([("a", "chat"), ("b", "game")])
     await bells.idle()
     assert await rung(layer, "chat") == []
     assert await rung(layer, "game") == [["b"]]
-    assert "Could not ring on channel chat" in caplog.text
+    assert words in caplog.text
 
 
 async def test_who_hears_is_told_before_the_bell_rings(layer: FaultyLayer, bells: Bells) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+from channels.layers import BaseChannelLayer
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -46,7 +47,9 @@ def test_manage_check_runs_it():
             call_command("check", stdout=io.StringIO(), stderr=io.StringIO())
 
 
-@pytest.mark.parametrize("given", [{"BAET": 1.0}, {"BEAT": "often"}, {"BEAT": -1.0}, {"BEAT": 100.0}, []], ids=str)
+@pytest.mark.parametrize(
+    "given", [{"BAET": 1.0}, {"BEAT": "often"}, {"BEAT": -1.0}, {"BEAT": 100.0}, []], ids=str
+)
 def test_a_wrong_setting_is_an_error(given):
     errors = found(DJANGO_HUB=given)
     assert list(errors) == ["django_hub.E004"]
@@ -78,7 +81,20 @@ def test_a_layer_that_cannot_be_made_is_an_error_and_no_traceback(broken):
     assert list(found(CHANNEL_LAYERS={"default": broken})) == ["django_hub.E003"]
 
 
-def test_an_unknown_store_is_an_error():
+class OtherLayer(BaseChannelLayer):
+    """A channel layer that is neither the in-memory one nor channels_redis."""
+
+    def __init__(self):
+        super().__init__()
+
+
+def test_a_layer_that_no_store_fits_is_an_error_with_the_fix():
+    errors = found(CHANNEL_LAYERS={"default": {"BACKEND": f"{__name__}.OtherLayer"}})
+    assert list(errors) == ["django_hub.E005"]
+    assert "DJANGO_HUB = {" in errors["django_hub.E005"]
+
+
+def test_a_store_that_is_neither_memory_nor_an_address_is_an_error():
     errors = found(DJANGO_HUB={"STORE": "postgres"})
     assert list(errors) == ["django_hub.E005"]
     assert "'postgres'" in errors["django_hub.E005"]
@@ -121,7 +137,11 @@ def test_channels_before_django_hub_is_a_warning(apps):
 
 @pytest.mark.parametrize(
     "apps",
-    [["django_hub", "channels"], ["django_hub.apps.DjangoHubConfig", "channels.apps.ChannelsConfig"], ["django_hub"]],
+    [
+        ["django_hub", "channels"],
+        ["django_hub.apps.DjangoHubConfig", "channels.apps.ChannelsConfig"],
+        ["django_hub"],
+    ],
     ids=str,
 )
 def test_django_hub_before_channels_is_right(apps):

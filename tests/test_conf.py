@@ -62,14 +62,19 @@ def test_limits_are_the_settings_in_a_stores_words():
 
 @pytest.mark.parametrize("given", [None, [], "BEAT", [("BEAT", 1.0)]])
 def test_a_setting_that_is_no_dict_is_refused(given):
-    with override_settings(DJANGO_HUB=given), pytest.raises(ImproperlyConfigured, match="DJANGO_HUB is a dict"):
+    with (
+        override_settings(DJANGO_HUB=given),
+        pytest.raises(ImproperlyConfigured, match="DJANGO_HUB is a dict"),
+    ):
         get_settings()
 
 
 def test_unknown_keys_are_refused_and_the_error_names_the_known_ones():
     with (
         override_settings(DJANGO_HUB={"BAET": 1.0, 5: 1, "BATCH": 3}),
-        pytest.raises(ImproperlyConfigured, match=r"unknown keys: 5, BAET\. It may have: BATCH, BEAT, .*STORE"),
+        pytest.raises(
+            ImproperlyConfigured, match=r"unknown keys: 5, BAET\. It may have: BATCH, BEAT, .*STORE"
+        ),
     ):
         get_settings()
 
@@ -104,11 +109,16 @@ def test_every_setting_is_tried_with_a_wrong_type():
 
 @pytest.mark.parametrize("key", WRONG_TYPES)
 def test_a_value_of_a_wrong_type_is_refused(key):
-    with hub(**{key: WRONG_TYPES[key]}), pytest.raises(ImproperlyConfigured, match=rf"DJANGO_HUB\['{key}'\] is "):
+    with (
+        hub(**{key: WRONG_TYPES[key]}),
+        pytest.raises(ImproperlyConfigured, match=rf"DJANGO_HUB\['{key}'\] is "),
+    ):
         get_settings()
 
 
-@pytest.mark.parametrize("key", ["BEAT", "PROCESS_LEASE", "HUB_LEASE", "BATCH", "MAILBOX_LIMIT", "DEAD_LETTERS"])
+@pytest.mark.parametrize(
+    "key", ["BEAT", "PROCESS_LEASE", "HUB_LEASE", "BATCH", "MAILBOX_LIMIT", "DEAD_LETTERS"]
+)
 @pytest.mark.parametrize("value", [0, -1])
 def test_a_number_that_is_not_above_zero_is_refused(key, value):
     with (
@@ -154,13 +164,19 @@ def test_the_encoder_is_djangos_unless_another_is_named():
 
 @pytest.mark.parametrize("path", ["nowhere.Encoder", "json.NoSuchEncoder", "NoModule", ""])
 def test_an_encoder_that_cannot_be_imported_is_refused(path):
-    with hub(JSON_ENCODER=path), pytest.raises(ImproperlyConfigured, match=r"DJANGO_HUB\['JSON_ENCODER'\]: "):
+    with (
+        hub(JSON_ENCODER=path),
+        pytest.raises(ImproperlyConfigured, match=r"DJANGO_HUB\['JSON_ENCODER'\]: "),
+    ):
         _ = get_settings().encoder
 
 
 @pytest.mark.parametrize("path", ["json.dumps", "decimal.Decimal", "json.JSONDecoder"])
 def test_what_is_no_encoder_is_refused(path):
-    with hub(JSON_ENCODER=path), pytest.raises(ImproperlyConfigured, match="must name a subclass of json.JSONEncoder"):
+    with (
+        hub(JSON_ENCODER=path),
+        pytest.raises(ImproperlyConfigured, match=r"must name a subclass of json\.JSONEncoder"),
+    ):
         _ = get_settings().encoder
 
 

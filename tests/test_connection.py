@@ -1,14 +1,15 @@
 """A connection: its bounds, its way out, and the ops that tell the store of it."""
 
 import json
+import weakref
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
+from django_hub import connection as module
 from django_hub.connection import Connection, Departure, user_id
 from django_hub.events import read_body
-from django_hub.messages import Close
 from django_hub.wires.base import Outgoing
 from tests.apps import EVENTS, Line, make_connection, tell
 from tests.apps import world as world
@@ -103,31 +104,62 @@ def test_each_connection_has_an_id_of_its_own() -> None:
 
 def test_its_join() -> None:
     connection = make_connection("ann", "lobby")
+    join = connection.join_op("process")
+    assert (join.hub, join.client_id, join.connection) == ("lobby", "ann", connection.id)
+    assert (join.process, join.events, join.again, join.posted) == ("process", EVENTS, "", 0)
+    assert tell(read_body("lobby", 1, join.body)) == ("joined", "ann")
+
+
+def test_joining_again_it_takes_the_place_of_what_it_was() -> None:
+    connection = make_connection("ann")
+    first = connection.join_op("process")
     connection.posted = 7
-    first, again = connection.join_op("process"), connection.join_op("process", again=True)
-    assert (first.hub, first.client_id, first.connection) == ("lobby", "ann", connection.id)
-    assert (first.process, first.events, first.again) == ("process", EVENTS, False)
-    assert tell(read_body("lobby", 1, first.body)) == ("joined", "ann")
-    assert again.again is True
-    assert again.posted == 7
+    again = connection.join_op("another", again=True)
+    assert again.again == first.connection
+    assert again.connection == connection.id != first.connection
+    assert (again.process, again.posted) == ("another", 7)
 
 
-def test_its_posts_are_counted_from_one() -> None:
+def test_its_posts_have_their_numbers() -> None:
     connection = make_connection()
-    assert connection.post_op("one").number == 1
-    connection.posted = 1
-    post = connection.post_op(b"two")
-    assert post.number == 2
+    post = connection.post_op(2, b"two")
+    assert (post.number, post.connection) == (2, connection.id)
     assert tell(read_body("lobby", 1, post.body)) == ("message", "ann", b"two")
+
+
+def test_a_leave_has_room_for_the_newest_undelivered_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_UNDELIVERED", 10)
+    undelivered = ["oldest", "é" * 3, b"1234"]
+    leave = make_connection().leave_op(Departure(reason="slow"), undelivered)
+    assert read_body("lobby", 1, leave.body).undelivered == ("é" * 3, b"1234")
+
+
+def test_released_it_is_freed_at_once() -> None:
+    connection = make_connection()
+    Ends(connection)
+    gone = weakref.ref(connection)
+    connection.release()
+    del connection
+    assert gone() is None
+
+
+async def test_released_it_ends_nobody(line: Line) -> None:
+    connection = make_connection(line=line)
+    ends = Ends(connection)
+    connection.release()
+    line.broken = OSError("gone")
+    assert write(connection, "one") == [False]
+    assert ends.departures == []
 
 
 def test_its_leave_tells_all() -> None:
     connection = make_connection()
+    connection.join_op("process")
     leave = connection.leave_op(Departure(reason="write", code=1006, error="E"), ["one", b"two"])
     left = read_body("lobby", 1, leave.body)
     assert (left.reason, left.code, left.error) == ("write", 1006, "E")
     assert left.undelivered == ("one", b"two")
-    assert leave.connection == connection.id
+    assert (leave.connection, leave.process) == (connection.id, "process")
 
 
 @pytest.mark.parametrize(
@@ -146,9 +178,5 @@ def test_the_user_of_a_scope(scope: dict[str, Any], expected: str | None) -> Non
 
 def test_who_it_is_stands_in_every_body() -> None:
     connection = make_connection("ann")
-    for body in (connection.join_op("p").body, connection.post_op("x").body):
+    for body in (connection.join_op("p").body, connection.post_op(1, "x").body):
         assert json.loads(body)[1:4] == ["ann", None, {}]
-
-
-def test_a_close_is_small() -> None:
-    assert Outgoing(Close(4000, "why")).size == 3

@@ -151,7 +151,7 @@ MISTYPED = {
 
 @pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_is_an_unreadable_event(body):
-    with pytest.raises(UnreadableEvent, match="^Not an event's body") as caught:
+    with pytest.raises(UnreadableEvent, match=r"^Not an event's body") as caught:
         read_body("lobby", 5, body)
     assert len(str(caught.value)) < 400
 
@@ -159,7 +159,7 @@ def test_garbage_is_an_unreadable_event(body):
 @pytest.mark.parametrize("body", MISTYPED.values(), ids=MISTYPED)
 def test_a_body_of_the_right_shape_and_wrong_types_is_an_unreadable_event(body):
     """A handler may rely on the types that `Joined`, `Message` and `Left` declare."""
-    with pytest.raises(UnreadableEvent, match="^Not an event's body"):
+    with pytest.raises(UnreadableEvent, match=r"^Not an event's body"):
         read_body("lobby", 5, body)
 
 
@@ -216,7 +216,7 @@ def test_a_message_can_be_read_as_json(data):
 )
 def test_a_message_that_is_no_json_is_a_value_error(data):
     message = Message(**ANN, data=data)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         message.json()
 
 

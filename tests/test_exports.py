@@ -59,7 +59,10 @@ def test_what_the_module_offers_is_exported(module):
 
 def test_events_and_messages_that_an_application_meets_are_exported():
     dataclasses_of = {
-        name for module in (events, messages) for name in own(module) if inspect.isclass(getattr(module, name))
+        name
+        for module in (events, messages)
+        for name in own(module)
+        if inspect.isclass(getattr(module, name))
     }
     assert dataclasses_of <= set(django_hub.__all__)
 
@@ -104,7 +107,11 @@ def test_values_are_frozen(name):
 
 
 def test_sync_has_the_same_functions_as_api():
-    offered = {name for name, value in vars(sync).items() if callable(value) and name.startswith(("hub_", "current_"))}
+    offered = {
+        name
+        for name, value in vars(sync).items()
+        if callable(value) and name.startswith(("hub_", "current_"))
+    }
     assert offered == own(api)
     assert offered == {name for name in FUNCTIONS if name.startswith(("hub_", "current_"))}
 

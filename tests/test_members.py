@@ -17,9 +17,7 @@ METAS = st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), SCALA
 
 
 def test_a_member_cannot_be_changed():
-    member = Member(
-        hub="lobby", client_id="ann", user_id="7", meta={}, process="p", connection="c", at=1.0
-    )
+    member = Member(hub="lobby", client_id="ann", user_id="7", meta={}, process="p", connection="c", at=1.0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         member.client_id = "bob"
 

@@ -230,7 +230,9 @@ def test_a_close_is_1000_without_a_reason_if_nothing_is_said():
     assert Close() == Close(1000, "")
 
 
-@pytest.mark.parametrize("code", [0, -1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, "1000", 1000.0, None])
+@pytest.mark.parametrize(
+    "code", [0, -1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, "1000", 1000.0, None]
+)
 def test_a_code_that_no_close_frame_may_carry_is_refused(code):
     with pytest.raises(InvalidMessage, match=r"close code is one of RFC 6455"):
         encode(Close(code))

@@ -6,6 +6,7 @@ import pytest
 
 from django_hub.bells import Bells
 from django_hub.connection import Connection, Departure
+from django_hub.events import read_body
 from django_hub.exceptions import Unavailable
 from django_hub.layer import Layer
 from django_hub.outbox import Outbox
@@ -23,13 +24,10 @@ class Office:
         self.layer = FaultyLayer()
         self.store = FaultyStore()
         self.replaced: list[tuple[str, Address]] = []
-        self.outbox = Outbox(
-            self.store, Bells(Layer(self.layer)), lambda hub, address: self.replaced.append((hub, address))
-        )
+        self.outbox = Outbox(self.store, Bells(Layer(self.layer)))
+        self.outbox.replaced = lambda hub, address: self.replaced.append((hub, address))
 
     async def told(self, hub: str = "lobby") -> list[tuple[str, ...]]:
-        from django_hub.events import read_body
-
         return [tell(read_body(hub, 0, body)) for body in await self.store.mail(hub)]
 
 
@@ -47,7 +45,7 @@ async def test_ops_stand_in_the_mailbox_in_the_order_of_put(office: Office, ann:
     bob = make_connection("bob")
     futures = [
         office.outbox.put(op)
-        for op in (ann.join_op("p"), ann.post_op("hi"), bob.join_op("p"), bob.post_op("ho"))
+        for op in (ann.join_op("p"), ann.post_op(1, "hi"), bob.join_op("p"), bob.post_op(1, "ho"))
     ]
     assert await asyncio.gather(*futures) == [Outcome.DONE] * 4
     await office.outbox.put(ann.leave_op(GONE, []))
@@ -69,7 +67,7 @@ async def test_what_waits_goes_in_one_call(office: Office) -> None:
 async def test_a_lost_reply_is_asked_for_with_the_same_call(office: Office, ann: Connection) -> None:
     office.store.lost = {"apply": 2}
     join = office.outbox.put(ann.join_op("p"))
-    post = office.outbox.put(ann.post_op("hi"))
+    post = office.outbox.put(ann.post_op(1, "hi"))
     assert await asyncio.gather(join, post) == [Outcome.DONE] * 2
     first, second, third = office.store.applied
     assert first == second == third
@@ -80,7 +78,7 @@ async def test_what_comes_while_the_store_is_gone_waits_behind(office: Office, a
     office.store.fail = {"apply": [Unavailable("no"), Unavailable("no")]}
     join = office.outbox.put(ann.join_op("p"))
     await asyncio.sleep(0)
-    post = office.outbox.put(ann.post_op("hi"))
+    post = office.outbox.put(ann.post_op(1, "hi"))
     await asyncio.gather(join, post)
     assert await office.told() == [("joined", "ann"), ("message", "ann", "hi")]
 
@@ -96,7 +94,7 @@ async def test_any_other_failure_reaches_who_put_it_in_and_the_next_goes_on(
 
 async def test_the_first_mail_of_a_hub_is_rung_for(office: Office, ann: Connection) -> None:
     await office.outbox.put(ann.join_op("p"))
-    await office.outbox.put(ann.post_op("hi"))
+    await office.outbox.put(ann.post_op(1, "hi"))
     await office.outbox.idle()
     await office.outbox._bells.idle()
     assert (await office.layer.receive(EVENTS))["hubs"] == ["lobby"]
@@ -115,3 +113,9 @@ async def test_giving_up_the_future_takes_nothing_back(office: Office, ann: Conn
     office.outbox.put(ann.join_op("p")).cancel()
     await office.outbox.idle()
     assert await office.told() == [("joined", "ann")]
+
+
+async def test_without_a_relay_nobody_is_told(office: Office, ann: Connection) -> None:
+    outbox = Outbox(office.store, Bells(Layer(office.layer)))
+    await outbox.put(ann.join_op("p"))
+    assert await outbox.put(make_connection("ann").join_op("p")) is Outcome.DONE

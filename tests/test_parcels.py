@@ -13,7 +13,8 @@ from django_hub.parcels import PARCEL, Entry, Scope, pack, unpack
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 FRAMES = TEXT | st.binary(max_size=20) | st.builds(Close, st.integers(1000, 4999), TEXT)
 ENTRIES = st.lists(
-    st.builds(Entry, TEXT, FRAMES, st.sampled_from(Scope), st.lists(TEXT, max_size=3).map(tuple)), max_size=5
+    st.builds(Entry, TEXT, FRAMES, st.sampled_from(Scope), st.lists(TEXT, max_size=3).map(tuple)),
+    max_size=5,
 )
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.binary(max_size=20),

@@ -1,6 +1,8 @@
 """The wire for any server: order, waiting, breaking, giving up."""
 
 import asyncio
+import contextlib
+import contextvars
 from typing import Any
 
 import pytest
@@ -52,9 +54,10 @@ async def test_a_send_that_does_not_wait_takes_no_task(line: Line) -> None:
 async def test_what_waits_is_counted(line: Line) -> None:
     line.taking.clear()
     wire = AsgiWire(line)
-    assert write(wire, "one", b"three", Close(1000, "bye")) == [True] * 3
+    frames = ("one", b"three", Close(1000, "bye"))
+    assert write(wire, *frames) == [True] * 3
     assert wire.waiting_frames == 3
-    assert wire.waiting_bytes == len("one") + len(b"three") + len("bye")
+    assert wire.waiting_bytes == sum(Outgoing(frame).size for frame in frames)
     line.taking.set()
     await until(lambda: wire.waiting_frames == 0)
     assert wire.waiting_bytes == 0
@@ -169,6 +172,68 @@ async def test_giving_up_returns_what_waits(line: Line) -> None:
     line.taking.set()
     await turns()
     assert line.sent == []
+
+
+async def test_a_send_may_tidy_up_when_it_is_given_up() -> None:
+    """One that must wait for its tidying, and one that takes the end for its own."""
+    tidied: list[str] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            tidied.append(message["text"])
+            if message["text"] == "raises":
+                raise
+
+    async def send_at_once(message: dict[str, Any]) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        tidied.append("at once")
+
+    for text in ("raises", "returns"):
+        wire = AsgiWire(send)
+        write(wire, text)
+        await turns()
+        wire.abandon()
+        await until(lambda text=text: text in tidied)
+    wire = AsgiWire(send_at_once)
+    write(wire, "one")
+    await turns()
+    wire.abandon()
+    await until(lambda: "at once" in tidied)
+
+
+async def test_a_send_runs_in_the_context_of_its_client(line: Line) -> None:
+    variable = contextvars.ContextVar("variable", default="nobody")
+    seen: list[str] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        seen.append(variable.get())
+        await line(message)
+        seen.append(variable.get())
+
+    variable.set("ann")
+    wire = AsgiWire(send)
+    variable.set("bob")
+    line.taking.clear()
+    write(wire, "one", "two")
+    line.taking.set()
+    await wire.drained()
+    assert seen == ["ann"] * 4
+
+
+async def test_a_send_that_was_cancelled_is_a_broken_one() -> None:
+    async def send(message: dict[str, Any]) -> None:
+        raise asyncio.CancelledError
+
+    wire = AsgiWire(send)
+    errors: list[BaseException] = []
+    wire.broken = errors.append
+    assert write(wire, "one") == [False]
+    assert isinstance(errors[0], asyncio.CancelledError)
 
 
 async def test_a_close_that_waits_is_not_given_up(line: Line) -> None:

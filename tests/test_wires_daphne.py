@@ -12,10 +12,11 @@ from channels.sessions import InstanceSessionWrapper
 from django_hub.messages import Close
 from django_hub.wires import daphne
 from django_hub.wires.asgi import AsgiWire
-from django_hub.wires.base import Outgoing
-from django_hub.wires.choice import wire_for
+from django_hub.wires.base import Outgoing, Wire
+from django_hub.wires.choice import Wires
 from django_hub.wires.daphne import DaphneWire, find_protocol
 from tests.apps import world as world
+from tests.sockets import until
 
 
 class Protocol:
@@ -51,6 +52,17 @@ def protocol() -> Protocol:
 @pytest.fixture
 def send(protocol: Protocol) -> Any:
     return functools.partial(Server().handle_reply, protocol)
+
+
+def wire_for(send: Any) -> Wire:
+    """As a relay chooses it, though no reactor runs here that could end."""
+    wires = Wires(nobody_leaves)
+    wires._daphne_told = True
+    return wires.wire_for(send)
+
+
+async def nobody_leaves() -> None:
+    """What a relay does when its server ends."""
 
 
 def write(wire: Any, *frames: Any) -> list[bool]:
@@ -112,6 +124,38 @@ def test_where_something_is_missing_the_plain_wire_is_used(name: str) -> None:
     partly = type("Partly", (), {each: None for each in daphne._NEEDED if each != name})()
     wire = wire_for(functools.partial(Server().handle_reply, partly))
     assert type(wire) is AsgiWire
+
+
+async def test_a_stopping_daphne_waits_until_all_have_left(
+    send: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    internet = pytest.importorskip("twisted.internet")
+    triggers: list[Any] = []
+
+    class Reactor:
+        """What of Twisted's reactor is relied on."""
+
+        def addSystemEventTrigger(self, phase: str, event: str, call: Any) -> None:  # noqa: N802
+            assert (phase, event) == ("before", "shutdown")
+            triggers.append(call)
+
+    monkeypatch.setattr(internet, "reactor", Reactor(), raising=False)
+    left: list[str] = []
+
+    async def leave() -> None:
+        left.append("all")
+        if len(left) > 1:
+            raise OSError("asked to")
+
+    wires = Wires(leave)
+    wires.wire_for(send)
+    wires.wire_for(send)
+    (trigger,) = triggers
+    for _ in range(2):
+        deferred = trigger()
+        await until(lambda deferred=deferred: deferred.called)
+    assert left == ["all", "all"]
+    assert "Not all clients left in order" in caplog.text
 
 
 async def test_messages_go_through_the_door(send: Any, protocol: Protocol) -> None:

@@ -19,7 +19,7 @@ Any operation may raise `Unavailable`; then nothing is known of what was done, a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from django_hub.limits import Limits
 from django_hub.members import Member
@@ -60,6 +60,10 @@ class Store(ABC):
     @abstractmethod
     async def member(self, hub: str, client_id: str) -> Member | None:
         """The member of that id, if there is one."""
+
+    @abstractmethod
+    async def lookup(self, hub: str, client_ids: Collection[str]) -> dict[str, Member]:
+        """Those of the given clients that are members, in one call."""
 
     @abstractmethod
     async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:
@@ -142,6 +146,10 @@ class Store(ABC):
     async def reap(self) -> list[tuple[str, str]]:
         """Remove the members of dead processes, with one `Left(lost)` each, however many call this at
         once. Returns the hubs that want a wake, as `Applied.wakes`."""
+
+    async def remarks(self) -> list[str]:
+        """What is wrong with how the store is set up, for the log of a worker that starts."""
+        return []
 
     @abstractmethod
     async def close(self) -> None:

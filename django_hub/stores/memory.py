@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from django_hub.events import Reason, left_body, read_description
@@ -136,6 +136,11 @@ class MemoryStore(Store):
     async def member(self, hub: str, client_id: str) -> Member | None:
         with self._lock:
             return self._member(hub, client_id)
+
+    async def lookup(self, hub: str, client_ids: Collection[str]) -> dict[str, Member]:
+        with self._lock:
+            found = ((client_id, self._member(hub, client_id)) for client_id in client_ids)
+            return {client_id: member for client_id, member in found if member}
 
     async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:
         with self._lock:

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redis.exceptions import RedisError
 
 from django_hub.events import read_description
+from django_hub.exceptions import Unavailable
 from django_hub.limits import Limits
 from django_hub.members import Member
 from django_hub.names import DEFAULT_EVENTS, group_name
@@ -96,6 +98,14 @@ class RedisStore(Store):
     async def member(self, hub: str, client_id: str) -> Member | None:
         record = await self._scripts.ask("HGET", self._key(hub, "members"), client_id)
         return _member(hub, client_id, record) if record else None
+
+    async def lookup(self, hub: str, client_ids: Collection[str]) -> dict[str, Member]:
+        ids = list(client_ids)
+        if not ids:
+            return {}
+        records = await self._scripts.ask("HMGET", self._key(hub, "members"), *ids)
+        pairs = zip(ids, records, strict=True)
+        return {client_id: _member(hub, client_id, record) for client_id, record in pairs if record}
 
     async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:
         (page,) = await self._scripts.run(lambda p: self._call(p, "members", hub, after, most))
@@ -333,6 +343,19 @@ class RedisStore(Store):
 
         answers = await self._scripts.run(fill)
         return {hub: events for hub, (woken, events) in zip(by_hub, answers, strict=False) if woken}
+
+    async def remarks(self) -> list[str]:
+        try:
+            policy = (await self._scripts.ask("CONFIG", "GET", "maxmemory-policy"))[1]
+        except (Unavailable, RedisError, KeyError, IndexError):
+            return []  # a hosted Redis may not tell
+        if policy in ("noeviction", "volatile-lru", "volatile-lfu", "volatile-ttl", "volatile-random"):
+            return []
+        remark = (
+            f"Redis has maxmemory-policy {policy}: when it is full it removes members and events that are "
+            "not handled, without a word. Set 'maxmemory-policy noeviction'."
+        )
+        return [remark]
 
     async def close(self) -> None:
         await self._redis.aclose(close_connection_pool=True)

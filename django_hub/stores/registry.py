@@ -44,8 +44,13 @@ def store_host() -> dict[str, Any] | None:
     match settings.STORE:
         case "memory":
             return None
-        case str() as address:
+        case str() as address if "://" in address:
             return {"address": address}
+        case str() as unknown:
+            raise ImproperlyConfigured(
+                f"DJANGO_HUB['STORE'] is 'memory', a URL (redis://, rediss://, unix://) or a dict; got "
+                f"{unknown!r}."
+            )
         case dict() as host:
             return host
     if get_layer().in_memory:

@@ -21,13 +21,28 @@ from django_hub.wires.base import Outgoing
 
 
 class AsgiWire:
-    __slots__ = ("_bytes", "_closed", "_context", "_in_hand", "_send", "_task", "_waiting", "broken")
+    __slots__ = (
+        "_broken",
+        "_bytes",
+        "_closed",
+        "_context",
+        "_in_hand",
+        "_send",
+        "_task",
+        "_waiting",
+        "broken",
+    )
 
-    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+        context: contextvars.Context | None = None,
+    ) -> None:
         self._send = send
         # A middleware that sets a context variable around `send` must reset it in the same context.
-        self._context = contextvars.copy_context()
+        self._context = contextvars.copy_context() if context is None else context
         self._closed = False
+        self._broken = False
         self._task: asyncio.Task[None] | None = None
         self._in_hand: Outgoing | None = None
         # Made when first needed: most clients never make us wait, and an empty deque is 600 bytes.
@@ -87,8 +102,9 @@ class AsgiWire:
         undelivered = []
         for outgoing in given_up:
             if isinstance(outgoing.frame, Close):
-                self._closed = False
-                self.write(outgoing)
+                if not self._broken:
+                    self._closed = False
+                    self.write(outgoing)
             else:
                 undelivered.append(outgoing.frame)
         return undelivered
@@ -127,7 +143,7 @@ class AsgiWire:
             self._in_hand = None
 
     def _break(self, error: BaseException) -> None:
-        self._closed = True
+        self._closed = self._broken = True
         self.broken(error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,12 +20,19 @@ class Wires:
         self._leave = leave
         self._daphne_told = False
 
-    def wire_for(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> Wire:
-        """The wire that knows the server behind ``send``, or the one for any server."""
+    def wire_for(
+        self,
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+        context: contextvars.Context | None = None,
+    ) -> Wire:
+        """The wire that knows the server behind ``send``, or the one for any server.
+
+        ``context`` is that in which ``send`` is called; None: a copy of the caller's.
+        """
         protocol = daphne.find_protocol(send)
         if protocol is None:
-            return AsgiWire(send)
+            return AsgiWire(send, context)
         if not self._daphne_told:
             self._daphne_told = True
             daphne.before_shutdown(self._leave)
-        return daphne.DaphneWire(send, protocol)
+        return daphne.DaphneWire(protocol, send, context)

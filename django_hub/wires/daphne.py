@@ -12,6 +12,7 @@ Relied on, as of daphne 4.2.2 and 4.2.3 with Autobahn 24 to 26: the `send` of a 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 from collections.abc import Awaitable, Callable
@@ -29,8 +30,13 @@ _NEEDED = ("state", "STATE_OPEN", "sendCloseFrame", "sendMessage", "handle_reply
 class DaphneWire(AsgiWire):
     __slots__ = ("_protocol",)
 
-    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]], protocol: Any) -> None:
-        super().__init__(send)
+    def __init__(
+        self,
+        protocol: Any,
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+        context: contextvars.Context | None = None,
+    ) -> None:
+        super().__init__(send, context)
         self._protocol = protocol
 
     def _call(self, outgoing: Outgoing) -> Awaitable[None]:

@@ -116,7 +116,7 @@ class Process:
 
     def __init__(self, name: str, env: Environment = None) -> None:
         self.name = name
-        self.env = dict(env or {})
+        self.environment = dict(env or {})
         self.log_path = _directory() / f"{next(self._numbers):04}-{name}.log"
         self._popen: subprocess.Popen[bytes] | None = None
         self._may_die = False
@@ -246,7 +246,8 @@ class Process:
 
     def _spawn(self) -> None:
         environment = {k: v for k, v in os.environ.items() if k not in SCRUBBED}
-        environment |= {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"} | self.env
+        environment |= {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+        environment |= self.environment
         self._may_die = False
         with self.log_path.open("ab") as log:
             self._popen = subprocess.Popen(
@@ -382,6 +383,11 @@ class Broker(Server):
     def url(self) -> str:
         password = self.options.get("requirepass", "")
         return f"redis://{f':{password}@' if password else ''}{self.host}:{self.port}/0"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment in which the demo project's servers and workers use it."""
+        return {"REDIS_URL": self.url}
 
 
 def daphne(app: str = "tests.asgi:application", env: Environment = None, *options: str) -> WebServer:

@@ -127,6 +127,7 @@ async def test_valkey_restarts_with_and_without_its_data(broker):
 
 async def test_valkey_takes_options():
     async with valkey(requirepass="secret", maxmemory="10mb") as broker:
+        assert broker.env == {"REDIS_URL": f"redis://:secret@127.0.0.1:{broker.port}/0"}
         async with redis.asyncio.from_url(broker.url) as client:
             assert (await client.config_get("maxmemory"))["maxmemory"] == "10485760"
         async with redis.asyncio.from_url(broker.url.replace("secret", "wrong")) as client:

@@ -1,0 +1,77 @@
+"""Effects: what the handlers of a batch of events send.
+
+A handler that waited for each message to reach the channel layer would be held to a few hundred events a
+second by round trips. So what handlers send is checked at once, queued in its order, and waited for before
+the batch is committed: a crash before has the events handled again, so no answer is lost with its event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable
+from contextvars import ContextVar
+
+from django_hub.members import Member
+from django_hub.stores.base import Store
+
+logger = logging.getLogger(__name__)
+
+# What one batch may have queued before its handlers wait.
+_MOST = 500
+
+_current: ContextVar[Effects | None] = ContextVar("django_hub.effects", default=None)
+
+
+class Effects:
+    """Those of one batch of a hub's events; ``senders`` are the clients it is likely to answer."""
+
+    def __init__(self, store: Store, hub: str, senders: Collection[str]) -> None:
+        self._store = store
+        self._hub = hub
+        self._senders = senders
+        self._known: dict[str, Member] = {}
+        self._sent: list[asyncio.Future[Exception | None]] = []
+        self.over = False
+
+    async def member(self, hub: str, client_id: str) -> Member | None:
+        """As `Store.member`: looked up once a batch, for all of the batch's senders together."""
+        if hub != self._hub:
+            return await self._store.member(hub, client_id)
+        if client_id not in self._known:
+            # Who is not there is not remembered: a client may join while the batch is handled.
+            wanted = {client_id, *(self._senders if not self._known else ())}
+            self._known |= await self._store.lookup(hub, wanted)
+        return self._known.get(client_id)
+
+    def forget(self, client_id: str) -> None:
+        """This client joined or left: what is known of it is of before."""
+        self._known.pop(client_id, None)
+
+    async def add(self, sent: Iterable[asyncio.Future[Exception | None]]) -> None:
+        """Take what was handed to the sender; wait only if much is under way already."""
+        self._sent.extend(sent)
+        if len(self._sent) > _MOST:
+            await self.done()
+
+    async def done(self) -> None:
+        """Return when all was taken by the layer, or failed to be, which is logged."""
+        sent, self._sent = self._sent, []
+        for future in sent:
+            if (error := await future) is not None:
+                logger.error("An answer to events of hub %s was not sent: %s", self._hub, error)
+
+    async def __aenter__(self) -> None:
+        self._token = _current.set(self)
+
+    async def __aexit__(self, *_: object) -> None:
+        # Tasks that a handler started and left behind have this context too: they wait by themselves.
+        self.over = True
+        _current.reset(self._token)
+        await self.done()
+
+
+def effects_in_hand() -> Effects | None:
+    """Those of the batch that is being handled here, in code that a handler runs."""
+    effects = _current.get()
+    return None if effects is None or effects.over else effects

@@ -1,0 +1,662 @@
+"""The store as a state machine: any interleaving of what processes and workers do, against a plain model.
+
+The model keeps what should be there as lists; it knows nothing of indexes, pages or tokens. Replies get
+lost: then the same call is made once more, at once or after others have done something (the contract asks
+for nothing in between from the same connections only).
+"""
+
+import asyncio
+import itertools
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from django_hub.events import (
+    Joined,
+    Left,
+    Message,
+    describe,
+    joined_body,
+    left_body,
+    message_body,
+    read_body,
+)
+from django_hub.limits import Limits
+from django_hub.stores.memory import MemoryStore
+from django_hub.stores.ops import Commit, DeadLetter, Join, Lease, Leave, Outcome, Post
+
+HUBS = ["garden", "hall"]
+CLIENTS = ["ann", "bob", "cat"]
+PROCESSES = ["p1", "p2", "p3"]
+WORKERS = ["w1", "w2"]
+CHANNELS = ["chat-events", "game-events"]
+
+LIMITS = Limits(
+    process_lease=30.0,
+    hub_lease=20.0,
+    ring_again=10.0,
+    batch=2,
+    mailbox=8,
+    dead_letters=3,
+    dead_letter_ttl=1e6,
+)
+# So many replaced connections a member remembers at least: no Join may be repeated later than that.
+REMEMBERED = 8
+
+
+@dataclass(eq=False)
+class Connection:
+    """A websocket, as its process sees it; where that joins again it is a new one of the same socket."""
+
+    id: str
+    socket: int
+    hub: str
+    client: str
+    process: str
+    at: float
+    accepted: int = 0
+    gone: bool = False
+    replaced_since: int = 0
+
+    @property
+    def who(self):
+        return describe(self.client, None, {"connection": self.id, "socket": self.socket})
+
+    def join(self, channel="hub-events", *, again=""):
+        return Join(
+            hub=self.hub,
+            client_id=self.client,
+            connection=self.id,
+            process=self.process,
+            events=channel,
+            who=self.who,
+            at=self.at,
+            body=joined_body(self.who, self.at),
+            again=again,
+            posted=self.accepted,
+        )
+
+    def post(self):
+        number = self.accepted + 1
+        body = message_body(self.who, self.at, str(number))
+        return Post(hub=self.hub, client_id=self.client, connection=self.id, number=number, body=body)
+
+    def leave(self):
+        body = left_body(self.who, self.at, "close", 1000)
+        return Leave(
+            hub=self.hub, client_id=self.client, connection=self.id, process=self.process, body=body
+        )
+
+
+@dataclass
+class Member:
+    connection: Connection
+    posted: int
+    past: set[str]
+
+
+@dataclass
+class Held:
+    worker: str
+    token: str
+    until: float
+    ring: str
+
+
+@dataclass
+class HubModel:
+    """What should be in a hub. ``expected`` are groups of events: within one, any order will do."""
+
+    events: str
+    named: bool = False
+    members: dict[str, Member] = field(default_factory=dict)
+    known: list = field(default_factory=list)
+    expected: list[list] = field(default_factory=list)
+    held: Held | None = None
+    rung: float = 0.0
+
+    @property
+    def waiting(self):
+        return len(self.known) + sum(map(len, self.expected))
+
+
+def in_short(event):
+    connection = event.meta["connection"]
+    match event:
+        case Joined():
+            return ("joined", connection)
+        case Message():
+            return ("message", connection, int(event.data))
+        case Left():
+            return ("left", connection, event.reason)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """The model and the store side by side; every answer of the one is compared with the other's."""
+
+    def make_store(self):
+        return MemoryStore(LIMITS, clock=lambda: self.now)
+
+    def remains(self):
+        """What the empty store still keeps in any of its indexes."""
+        indexes = {
+            name: value for name, value in vars(self.store).items() if isinstance(value, (dict, set))
+        }
+        return {name: index for name, index in indexes.items() if index}
+
+    def __init__(self):
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.now = 1_900_000_000.0
+        self.store = self.make_store()
+        self.ids = itertools.count(1)
+        self.connections = []
+        self.hubs = {}
+        self.newest = defaultdict(list)
+        self.processes = {}
+        self.beating = set()
+        self.claims = []
+        self.dead = defaultdict(list)
+        self.last_position = defaultdict(int)
+        self.handled = defaultdict(list)
+        # Calls whose reply was lost, to be repeated; and the ids of those that wait for it.
+        self.unanswered = []
+        self.busy = set()
+
+    def ask(self, call):
+        return self.runner.get_loop().run_until_complete(call)
+
+    # The model's own steps
+
+    def hub(self, name, channel):
+        return self.hubs.setdefault(name, HubModel(channel))
+
+    def put(self, name, *group, wakes):
+        hub = self.hubs[name]
+        if not hub.waiting:
+            hub.rung = self.now
+            ring = hub.held.ring if hub.held and hub.held.until > self.now else ""
+            wakes.append((name, ring or hub.events))
+        hub.expected.append(list(group))
+
+    def remove(self, name, client):
+        member = self.hubs[name].members.pop(client)
+        self.newest[client].remove(name)
+        return member
+
+    def vanish_if_empty(self, name):
+        hub = self.hubs[name]
+        if not (hub.named or hub.members or hub.waiting or hub.held):
+            del self.hubs[name]
+
+    def outcome_of(self, op, replaced, wakes):
+        hub = self.hubs.get(op.hub)
+        member = hub.members.get(op.client_id) if hub else None
+        if isinstance(op, Join):
+            return self.outcome_of_join(op, member, replaced, wakes)
+        if member is None:
+            return Outcome.UNKNOWN if isinstance(op, Post) else Outcome.DONE
+        if member.connection.id != op.connection:
+            return Outcome.REPLACED
+        if isinstance(op, Leave):
+            self.remove(op.hub, op.client_id)
+            self.put(op.hub, ("left", op.connection, "close"), wakes=wakes)
+            return Outcome.DONE
+        if op.number <= member.posted:
+            return Outcome.DONE
+        if hub.waiting >= LIMITS.mailbox:
+            return Outcome.FULL
+        member.posted = op.number
+        self.put(op.hub, ("message", op.connection, op.number), wakes=wakes)
+        return Outcome.DONE
+
+    def outcome_of_join(self, op, member, replaced, wakes):
+        past = set()
+        if member is not None:
+            if member.connection.id == op.connection:
+                return Outcome.DONE
+            if op.connection in member.past or op.again not in ("", member.connection.id):
+                return Outcome.REPLACED
+            self.remove(op.hub, op.client_id)
+            self.put(
+                op.hub, ("left", member.connection.id, "lost" if op.again else "replaced"), wakes=wakes
+            )
+            replaced.append((op.hub, member.connection.process, member.connection.id))
+            past = member.past | {member.connection.id}
+            for connection in self.connections:
+                connection.replaced_since += connection.id in past
+        hub = self.hub(op.hub, op.events)
+        (connection,) = (each for each in self.connections if each.id == op.connection)
+        hub.members[op.client_id] = Member(connection, op.posted, past)
+        self.newest[op.client_id].append(op.hub)
+        self.processes.setdefault(op.process, self.now + LIMITS.process_lease)
+        self.put(op.hub, ("joined", op.connection), wakes=wakes)
+        return Outcome.DONE
+
+    def check_batch(self, claim):
+        """A batch is the oldest mail, in order; what was seen before is the same again."""
+        hub = self.hubs[claim.hub]
+        assert len(claim.batch) == min(hub.waiting, LIMITS.batch)
+        for index, letter in enumerate(claim.batch):
+            if index < len(hub.known):
+                assert letter == hub.known[index]
+                continue
+            assert letter.position > self.last_position[claim.hub]
+            self.last_position[claim.hub] = letter.position
+            event = in_short(read_body(claim.hub, letter.position, letter.body))
+            assert event in hub.expected[0]
+            hub.expected[0].remove(event)
+            if not hub.expected[0]:
+                del hub.expected[0]
+            hub.known.append(letter)
+
+    # Clients
+
+    def idle_connections(self, wanted=lambda connection: True):
+        return [c for c in self.connections if not c.gone and c.id not in self.busy and wanted(c)]
+
+    def apply(self, ops, lose):
+        """Carry out ops; where the reply is lost, once more, now or later."""
+        replaced, wakes = [], []
+        expected = [self.outcome_of(op, replaced, wakes) for op in ops]
+        answer = self.ask(self.store.apply(ops))
+        assert answer.outcomes == expected
+        assert [(hub, to.process, to.connection) for hub, to in answer.replaced] == replaced
+        assert answer.wakes == wakes
+        if lose == "now":
+            self.learn(ops, self.repeated(ops))
+        elif lose == "later":
+            self.unanswered.append(ops)
+            self.busy.update(op.connection for op in ops)
+        else:
+            self.learn(ops, expected)
+
+    def repeated(self, ops):
+        """The second call changes nothing. Its outcomes are what the caller knows."""
+        before = {name: hub.waiting for name, hub in self.hubs.items()}
+        replaced, wakes = [], []
+        expected = [self.outcome_of(op, replaced, wakes) for op in ops]
+        answer = self.ask(self.store.apply(ops))
+        assert answer.outcomes == expected
+        assert answer.wakes == wakes == []
+        assert answer.replaced == replaced == []
+        assert {name: hub.waiting for name, hub in self.hubs.items()} == before
+        return answer.outcomes
+
+    def learn(self, ops, outcomes):
+        """What the owner of the connections concludes from the reply."""
+        for op, outcome in zip(ops, outcomes, strict=True):
+            (connection,) = (each for each in self.connections if each.id == op.connection)
+            if isinstance(op, Leave) or outcome is Outcome.REPLACED:
+                connection.gone = True
+            elif isinstance(op, Post) and outcome is Outcome.DONE:
+                connection.accepted = op.number
+
+    LOSE = st.sampled_from(["never", "never", "now", "later"])
+
+    @rule(
+        hub=st.sampled_from(HUBS),
+        client=st.sampled_from(CLIENTS),
+        process=st.sampled_from(PROCESSES),
+        channel=st.sampled_from(CHANNELS),
+        posts=st.integers(0, 2),
+        lose=LOSE,
+    )
+    def join(self, hub, client, process, channel, posts, lose):
+        busy = [c for c in self.connections if (c.hub, c.client) == (hub, client) and c.id in self.busy]
+        if any(connection.replaced_since >= REMEMBERED for connection in busy):
+            return
+        number = next(self.ids)
+        connection = Connection(f"c{number}", number, hub, client, process, self.now)
+        self.connections.append(connection)
+        ops = [connection.join(channel)]
+        for number in range(1, posts + 1):
+            connection.accepted = number - 1
+            ops.append(connection.post())
+        connection.accepted = 0
+        self.apply(ops, lose)
+
+    @precondition(lambda self: self.idle_connections())
+    @rule(data=st.data(), lose=LOSE)
+    def post(self, data, lose):
+        some = data.draw(
+            st.lists(st.sampled_from(self.idle_connections()), min_size=1, max_size=3, unique=True)
+        )
+        self.apply([connection.post() for connection in some], lose)
+
+    @precondition(lambda self: self.idle_connections())
+    @rule(data=st.data(), lose=LOSE)
+    def post_an_old_message_again(self, data, lose):
+        connection = data.draw(st.sampled_from(self.idle_connections()))
+        if connection.accepted:
+            connection.accepted -= 1
+            op = connection.post()
+            connection.accepted += 1
+            self.apply([op], lose)
+
+    @precondition(lambda self: self.idle_connections())
+    @rule(data=st.data(), lose=LOSE)
+    def leave(self, data, lose):
+        some = data.draw(
+            st.lists(st.sampled_from(self.idle_connections()), min_size=1, max_size=2, unique=True)
+        )
+        self.apply([connection.leave() for connection in some], lose)
+
+    @precondition(lambda self: len(self.idle_connections()) > 1)
+    @rule(data=st.data(), lose=LOSE)
+    def one_posts_while_another_leaves(self, data, lose):
+        one, other = data.draw(
+            st.lists(st.sampled_from(self.idle_connections()), min_size=2, max_size=2, unique=True)
+        )
+        self.apply([one.post(), other.leave()], lose)
+
+    @precondition(lambda self: self.idle_connections())
+    @rule(data=st.data(), lose=LOSE)
+    def join_again(self, data, lose):
+        """A process does so for its clients when its beat, or a post, finds them unknown."""
+        old = data.draw(st.sampled_from(self.idle_connections()))
+        old.gone = True
+        connection = replace(old, id=f"c{next(self.ids)}", at=self.now, gone=False, replaced_since=0)
+        self.connections.append(connection)
+        self.apply([connection.join(again=old.id)], lose)
+
+    @precondition(lambda self: self.unanswered)
+    @rule(data=st.data())
+    def repeat_a_call_whose_reply_was_lost(self, data):
+        ops = self.unanswered.pop(data.draw(st.integers(0, len(self.unanswered) - 1)))
+        replaced, wakes = [], []
+        expected = [self.outcome_of(op, replaced, wakes) for op in ops]
+        answer = self.ask(self.store.apply(ops))
+        assert answer.outcomes == expected
+        assert [(hub, to.process, to.connection) for hub, to in answer.replaced] == replaced
+        assert answer.wakes == wakes
+        self.busy.difference_update(op.connection for op in ops)
+        self.learn(ops, expected)
+
+    # Processes
+
+    @rule(process=st.sampled_from(PROCESSES), repeat=st.booleans())
+    def beat(self, process, repeat):
+        known = process in self.beating
+        self.beating.add(process)
+        self.processes[process] = self.now + LIMITS.process_lease
+        assert self.ask(self.store.beat(process)) is known
+        if repeat:
+            assert self.ask(self.store.beat(process)) is True
+
+    @rule(repeat=st.booleans())
+    def reap(self, repeat):
+        wakes = []
+        dead = {process for process, until in self.processes.items() if until <= self.now}
+        for process in dead:
+            del self.processes[process]
+            self.beating.discard(process)
+        for name, hub in self.hubs.items():
+            lost = [client for client, member in hub.members.items() if member.connection.process in dead]
+            group = [("left", self.remove(name, client).connection.id, "lost") for client in lost]
+            if group:
+                self.put(name, *group, wakes=wakes)
+        for name, hub in list(self.hubs.items()):
+            # Nothing but a dead holder keeps it.
+            if hub.held and hub.held.until <= self.now and not (hub.named or hub.members or hub.waiting):
+                del self.hubs[name]
+        assert sorted(self.ask(self.store.reap())) == sorted(wakes)
+        if repeat:
+            assert self.ask(self.store.reap()) == []
+
+    @rule(seconds=st.sampled_from([1, 5, 10, 20, 31]))
+    def let_time_go_by(self, seconds):
+        self.now += seconds
+
+    # Workers
+
+    @rule(
+        hubs=st.lists(st.sampled_from(HUBS), min_size=1, unique=True),
+        worker=st.sampled_from(WORKERS),
+        ring=st.sampled_from(["", "", "my-bell"]),
+        repeat=st.booleans(),
+    )
+    def claim(self, hubs, worker, ring, repeat):
+        # A worker that has its hubs handled holds them with a ring always, or never.
+        worker += ring
+        answers = self.ask(self.store.claim(hubs, worker, ring))
+        assert [answer.hub for answer in answers] == hubs
+        for answer in answers:
+            hub = self.hubs.get(answer.hub)
+            held = hub.held if hub else None
+            if (
+                not hub
+                or not (hub.waiting or ring)
+                or (held and held.worker != worker and held.until > self.now)
+            ):
+                assert answer.lease is Lease.FREE
+                assert (answer.token, answer.batch) == ("", ())
+                continue
+            assert answer.lease is Lease.HELD
+            if held and held.worker == worker:
+                assert answer.token == held.token
+            else:
+                assert answer.token not in {earlier.token for _, earlier in self.claims}
+            hub.held = Held(worker, answer.token, self.now + LIMITS.hub_lease, ring)
+            self.check_batch(answer)
+            self.claims.append((worker, answer))
+        if repeat:
+            assert self.ask(self.store.claim(hubs, worker, ring)) == answers
+
+    @precondition(lambda self: self.claims)
+    @rule(
+        data=st.data(),
+        repeat=st.booleans(),
+        release=st.booleans(),
+        fail=st.booleans(),
+    )
+    def commit(self, data, repeat, release, fail):
+        """By one that has the lease, or had it: a worker can be late by any time."""
+        newest_first = list(range(len(self.claims) - 1, -1, -1))
+        worker, claim = self.claims[data.draw(st.sampled_from(newest_first))]
+        done = data.draw(st.integers(0, len(claim.batch)))
+        position = claim.batch[done - 1].position if done else 0
+        letters = [DeadLetter(hub=claim.hub, position=position, body="", error="", at=self.now)] * (
+            done > 0 and fail
+        )
+        commit = Commit(claim.hub, claim.token, position, tuple(letters), release)
+        for _ in range(1 + repeat):
+            self.check_commit(worker, commit)
+
+    def check_commit(self, worker, commit):
+        (answer,) = self.ask(self.store.commit([commit]))
+        hub = self.hubs.get(commit.hub)
+        if hub is None or hub.held is None or hub.held.token != commit.token:
+            assert (answer.lease, answer.batch) == (Lease.LOST, ())
+            return
+        done = [letter for letter in hub.known if letter.position <= commit.position]
+        hub.known = hub.known[len(done) :]
+        for letter in done:
+            self.handled[commit.hub].append(read_body(commit.hub, letter.position, letter.body))
+        if done:
+            self.dead[commit.hub] = (self.dead[commit.hub] + list(commit.dead))[-LIMITS.dead_letters :]
+        if commit.release or not (hub.waiting or hub.held.ring):
+            hub.held = None
+            hub.rung = 0.0
+            assert (answer.lease, answer.batch) == (Lease.FREE, ())
+            self.vanish_if_empty(commit.hub)
+            return
+        hub.held.until = self.now + LIMITS.hub_lease
+        assert (answer.lease, answer.token) == (Lease.HELD, commit.token)
+        self.check_batch(answer)
+        self.claims.append((worker, answer))
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), repeat=st.booleans())
+    def renew(self, data, repeat):
+        leases = data.draw(
+            st.lists(
+                st.sampled_from(sorted({(c.hub, c.token) for _, c in self.claims})), min_size=1, max_size=3
+            )
+        )
+        expected = []
+        for name, token in leases:
+            hub = self.hubs.get(name)
+            ours = hub is not None and hub.held is not None and hub.held.token == token
+            if ours:
+                hub.held.until = self.now + LIMITS.hub_lease
+            expected.append(ours)
+        for _ in range(1 + repeat):
+            assert self.ask(self.store.renew(leases)) == expected
+
+    @rule(repeat=st.booleans())
+    def look_for_unclaimed_mail(self, repeat):
+        expected = []
+        for name, hub in self.hubs.items():
+            free = hub.held is None or hub.held.until <= self.now
+            if hub.waiting and free and hub.rung <= self.now - LIMITS.ring_again:
+                hub.rung = self.now
+                expected.append((name, hub.events))
+        assert sorted(self.ask(self.store.unclaimed())) == sorted(expected)
+        if repeat:
+            assert self.ask(self.store.unclaimed()) == []
+
+    # Hubs
+
+    @rule(name=st.sampled_from(HUBS), channel=st.none() | st.sampled_from(CHANNELS), repeat=st.booleans())
+    def create(self, name, channel, repeat):
+        hub = self.hub(name, channel or "hub-events")
+        hub.named = True
+        hub.events = channel or hub.events
+        for _ in range(1 + repeat):
+            record = self.ask(self.store.create(name, channel))
+            assert (record.name, record.events, record.named) == (name, hub.events, True)
+
+    @rule(name=st.sampled_from(HUBS))
+    def destroy(self, name):
+        there = name in self.hubs
+        if there:
+            self.hubs[name].named = False
+            self.vanish_if_empty(name)
+        assert self.ask(self.store.destroy(name)) is there
+
+    # What holds at any time
+
+    @invariant()
+    def hubs_are_those_with_a_name_members_or_mail(self):
+        records = self.ask(self.store.hubs(most=1)) + self.ask(self.store.hubs(after=HUBS[0]))
+        found = {record.name: (record.events, record.named) for record in records}
+        assert found == {name: (hub.events, hub.named) for name, hub in self.hubs.items()}
+        for name in HUBS:
+            assert bool(self.ask(self.store.hub(name))) == (name in self.hubs)
+
+    @invariant()
+    def members_and_counts_are_right(self):
+        for name in HUBS:
+            expected = self.hubs[name].members if name in self.hubs else {}
+            members = self.ask(self.store.members(name))
+            assert [(m.client_id, m.connection, m.process) for m in members] == [
+                (client, expected[client].connection.id, expected[client].connection.process)
+                for client in sorted(expected)
+            ]
+            assert self.ask(self.store.count(name)) == len(expected)
+            for client in CLIENTS:
+                member = self.ask(self.store.member(name, client))
+                assert (member and member.connection) == (
+                    expected[client].connection.id if client in expected else None
+                )
+
+    @invariant()
+    def the_newest_member_of_an_id_is_found(self):
+        for client in CLIENTS:
+            found = self.ask(self.store.find(client))
+            assert (found and found.hub) == (self.newest[client][-1] if self.newest[client] else None)
+
+    @invariant()
+    def waiting_counts_the_hubs_with_mail(self):
+        assert self.ask(self.store.waiting()) == sum(hub.waiting > 0 for hub in self.hubs.values())
+
+    @invariant()
+    def dead_letters_are_kept(self):
+        for name in HUBS:
+            assert self.ask(self.store.dead_letters(name)) == self.dead[name]
+
+    # The end: all servers die, a worker handles what is left, and nothing remains
+
+    def teardown(self):
+        try:
+            while self.unanswered:
+                self.repeat_the_last()
+            self.now += LIMITS.process_lease + 1
+            self.reap(repeat=True)
+            for name in HUBS:
+                self.handle_all(name)
+                self.destroy(name)
+                assert self.ask(self.store.drop_dead_letters(name)) == len(self.dead[name])
+            assert not self.hubs
+            self.reap(repeat=False)
+            assert self.remains() == {}
+            for name in HUBS:
+                note(f"{name}: {[in_short(event) for event in self.handled[name]]}")
+                self.check_story(self.handled[name])
+            for connection in self.connections:
+                self.check_messages(connection, self.handled[connection.hub])
+            self.ask(self.store.close())
+        finally:
+            self.runner.close()
+
+    def repeat_the_last(self):
+        ops = self.unanswered.pop()
+        expected = [self.outcome_of(op, [], []) for op in ops]
+        assert self.ask(self.store.apply(ops)).outcomes == expected
+
+    def handle_all(self, name):
+        """As a worker that holds the hub until nothing comes any more, and then lets go."""
+        self.now += LIMITS.hub_lease + 1
+        if name not in self.hubs:
+            return
+        self.claim([name], "the last worker", "my-bell", repeat=False)
+        worker, claim = self.claims[-1]
+        while self.hubs[name].waiting:
+            letters = self.hubs[name].known
+            self.check_commit(worker, Commit(name, claim.token, letters[-1].position))
+        self.check_commit(worker, Commit(name, claim.token, 0, release=True))
+
+    def check_story(self, events):
+        """What the handlers of one hub have seen, from its first event to its last, by itself."""
+        inside = {}
+        ids = [event.id for event in events]
+        assert ids == sorted(set(ids))
+        for event in events:
+            connection = event.meta["connection"]
+            match event:
+                case Joined():
+                    # One connection at a time has an id.
+                    assert event.client_id not in inside
+                    inside[event.client_id] = connection
+                case Message():
+                    assert inside[event.client_id] == connection
+                case Left():
+                    assert inside.pop(event.client_id) == connection
+        assert not inside
+
+    def check_messages(self, connection, events):
+        """Of each socket: its messages in order, none lost, and none twice while it was a member.
+
+        Some stand twice where a reply was lost and the connection was declared dead before the call was
+        repeated: a store remembers nothing of a connection that is no member.
+        """
+        last, came_back = 0, False
+        for event in events:
+            if event.meta["socket"] != connection.socket:
+                continue
+            if isinstance(event, Joined):
+                came_back = True
+            elif isinstance(event, Message):
+                number = int(event.data)
+                assert number == last + 1 or (came_back and number <= last)
+                last, came_back = number, False
+        assert last >= connection.accepted
+
+
+TestStoreMachine = pytest.mark.timeout(300)(StoreMachine.TestCase)
+TestStoreMachine.settings = settings(stateful_step_count=60)

@@ -1,0 +1,506 @@
+"""The hub_* functions: what each promises, and bad input that nobody but its caller notices."""
+
+import asyncio
+import datetime
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from django_hub.api import (
+    current_hub,
+    current_hubs,
+    hub_broadcast,
+    hub_create,
+    hub_destroy,
+    hub_member,
+    hub_members,
+    hub_post,
+    hub_remove,
+    hub_send,
+)
+from django_hub.events import Event, Joined, Left, Message
+from django_hub.exceptions import InvalidMessage, InvalidName
+from django_hub.hubs import Hub
+from django_hub.members import Member
+from django_hub.messages import Close, Json
+from tests.apps import EVENTS, World
+from tests.apps import world as world
+from tests.sockets import until
+
+BAD_NAMES = ["", "x" * 201, "nul\0", "half \ud800", None, 5, b"bytes"]
+BAD_NAME_IDS = ["empty", "201 characters", "NUL", "surrogate", "None", "int", "bytes"]
+GOOD_NAMES = ["x", "x" * 200, "Zürich 東京 🦊", "with space", "a/b\nc", "-._"]
+
+
+class Socketlike:
+    """In no hub."""
+
+
+async def listed(names: Any) -> list[Any]:
+    return [each async for each in names]
+
+
+# Hubs
+
+
+async def test_a_created_hub_stays_without_clients(world: World) -> None:
+    hub = await hub_create("lobby")
+    assert hub == Hub("lobby", "hub-events")
+    assert await current_hub("lobby") == hub
+    assert await hub_destroy(hub) is True
+    assert await current_hub("lobby") is None
+
+
+async def test_created_again_it_updates_what_is_given(world: World) -> None:
+    await hub_create("lobby", events="chat-events")
+    assert await hub_create("lobby") == Hub("lobby", "chat-events")
+    assert await hub_create("lobby", events="other") == Hub("lobby", "other")
+    await hub_destroy("lobby")
+
+
+async def test_a_hub_needs_no_creating_and_vanishes_with_its_last_client_and_event(world: World) -> None:
+    ann = await world.join("ann")
+    assert await current_hub("lobby") == Hub("lobby", EVENTS)
+    await ann.leave()
+    await world.settled()
+    assert await current_hub("lobby") is None
+
+
+async def test_destroying_closes_the_sockets(world: World) -> None:
+    await hub_create("lobby", events=EVENTS)
+    ann, bob = await world.join("ann"), await world.join("bob")
+    assert await hub_destroy("lobby") is True
+    assert [await ann.close_code(), await bob.close_code()] == [4410, 4410]
+    await ann.ended()
+    await bob.ended()
+    await world.settled()
+    assert await current_hub("lobby") is None
+    assert await hub_destroy("lobby") is False
+
+
+async def test_all_hubs_in_the_order_of_their_names(world: World) -> None:
+    assert await listed(current_hubs()) == []
+    for name in ("b", "c", "a"):
+        await hub_create(name)
+    assert [hub.name for hub in await listed(current_hubs())] == ["a", "b", "c"]
+    for name in "abc":
+        await hub_destroy(name)
+
+
+async def test_more_hubs_than_a_page(world: World) -> None:
+    names = [f"{number:04}" for number in range(1001)]
+    for name in names:
+        await hub_create(name)
+    assert [hub.name async for hub in current_hubs()] == names
+    for name in names:
+        await hub_destroy(name)
+
+
+# Members
+
+
+async def test_members(world: World) -> None:
+    await world.join("bob", meta={"born": datetime.date(2000, 1, 2)})
+    await world.join("ann")
+    await world.join("ann", hub="elsewhere")
+    bob = await hub_member("lobby", "bob")
+    assert isinstance(bob, Member)
+    assert (bob.hub, bob.client_id, bob.user_id, bob.meta) == ("lobby", "bob", None, {"born": "2000-01-02"})
+    assert await hub_member(Hub("lobby"), "nobody") is None
+    assert await hub_member("nowhere", "bob") is None
+    assert [member.client_id async for member in hub_members("lobby")] == ["ann", "bob"]
+    everybody = [(member.hub, member.client_id) async for member in hub_members()]
+    assert everybody == [("elsewhere", "ann"), ("lobby", "ann"), ("lobby", "bob")]
+    assert await listed(hub_members("nowhere")) == []
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=BAD_NAME_IDS)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda name: hub_create(name),
+        lambda name: hub_destroy(name),
+        lambda name: current_hub(name),
+        lambda name: hub_member(name, "ann"),
+        lambda name: hub_member("lobby", name),
+        lambda name: hub_send(name, "x"),
+        lambda name: hub_broadcast(name, "x"),
+        lambda name: hub_broadcast("lobby", "x", exclude=[name]),
+        lambda name: hub_post(name, Socketlike(), "x"),
+        lambda name: hub_remove(name, Socketlike()),
+    ],
+    ids=[
+        "create",
+        "destroy",
+        "current",
+        "member of",
+        "member",
+        "send",
+        "broadcast",
+        "exclude",
+        "post",
+        "remove",
+    ],
+)
+async def test_a_bad_name_is_refused(world: World, call: Any, name: Any) -> None:
+    with pytest.raises(InvalidName):
+        await call(name)
+
+
+@pytest.mark.parametrize("name", GOOD_NAMES)
+async def test_any_text_is_a_name(world: World, name: str) -> None:
+    """As hub and as client id, all the way round."""
+    client = await world.join(name, hub=name)
+    await hub_broadcast(name, "to all")
+    assert await hub_send(name, "to one", hub=name) is True
+    assert await client.receive_all(2) == ["to all", "to one"]
+    assert [(each.hub, each.client_id) async for each in hub_members(name)] == [(name, name)]
+    assert [hub.name async for hub in current_hubs()] == [name]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in BAD_NAMES if name is not None], ids=[i for i in BAD_NAME_IDS if i != "None"]
+)
+async def test_members_of_a_bad_name(world: World, name: Any) -> None:
+    with pytest.raises(InvalidName):
+        await listed(hub_members(name))
+
+
+# Messages
+
+SENT = [
+    ("text", "text"),
+    ("", ""),
+    ("grüße 🦊", "grüße 🦊"),
+    (b"bytes\0", b"bytes\0"),
+    (bytearray(b"ba"), b"ba"),
+    ({"a": [1, None, True]}, '{"a":[1,null,true]}'),
+    ({"at": datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)}, '{"at":"2026-01-02T03:04:00Z"}'),
+    ({}, "{}"),
+    (Json([1, "two"]), '[1,"two"]'),
+    (Json(None), "null"),
+]
+
+
+@pytest.mark.parametrize(("message", "frame"), SENT, ids=[repr(message)[:30] for message, _ in SENT])
+async def test_what_can_be_sent(world: World, message: Any, frame: Any) -> None:
+    ann = await world.join("ann")
+    await hub_broadcast("lobby", message)
+    await hub_send("ann", message)
+    assert await ann.receive_all(2) == [frame, frame]
+
+
+BAD_MESSAGES: list[Any] = [
+    None,
+    5,
+    1.5,
+    True,
+    {1, 2},
+    ("a", "b"),
+    slice(1),
+    {1: "int key"},
+    {"deep": [{2: "int key"}]},
+    {"set": {1}},
+    {"nan": float("nan")},
+    {"half": "\ud800"},
+    "half \ud800",
+    Json({1}),
+    Json({None: 1}),
+    Close(999),
+    Close(1006),
+    Close(5000),
+    Close("1000"),  # type: ignore[arg-type]
+    Close(4000, "x" * 124),
+]
+
+
+@pytest.mark.parametrize("message", BAD_MESSAGES, ids=repr)
+async def test_what_can_not_be_sent_is_the_callers_error_and_nobody_elses(
+    world: World, message: Any
+) -> None:
+    ann = await world.join("ann")
+    for call in (
+        hub_broadcast("lobby", message),
+        hub_broadcast("lobby", message, lambda member: True),
+        hub_send("ann", message),
+        hub_send("ann", ["good", message], hub="lobby"),
+    ):
+        with pytest.raises(TypeError):
+            await call
+    await hub_broadcast("lobby", "next")
+    assert await ann.receive() == "next"
+
+
+async def test_a_nesting_without_end(world: World) -> None:
+    endless: dict[str, Any] = {}
+    endless["again"] = endless
+    with pytest.raises(InvalidMessage):
+        await hub_broadcast("lobby", endless)
+
+
+async def test_a_list_is_no_broadcast(world: World) -> None:
+    with pytest.raises(InvalidMessage, match=r"Wrap it as Json\(\[...\]\)"):
+        await hub_broadcast("lobby", ["a", "b"])  # type: ignore[arg-type]
+
+
+async def test_an_encoder_of_ones_own(world: World, settings: Any) -> None:
+    settings.DJANGO_HUB = {"JSON_ENCODER": "tests.test_api.SetEncoder"}
+    ann = await world.join("ann")
+    await hub_broadcast("lobby", {"set": {2, 1}})
+    assert await ann.receive() == '{"set":[1,2]}'
+
+
+class SetEncoder(json.JSONEncoder):
+    def default(self, value: Any) -> Any:
+        return sorted(value) if isinstance(value, set) else super().default(value)
+
+
+# hub_send
+
+
+async def test_send_reaches_one(world: World) -> None:
+    ann, bob = await world.join("ann"), await world.join("bob")
+    assert await hub_send("ann", "for ann") is True
+    await hub_broadcast("lobby", "for all")
+    assert await ann.receive_all(2) == ["for ann", "for all"]
+    assert await bob.receive() == "for all"
+
+
+@pytest.mark.parametrize("hub", [None, "lobby", "nowhere", Hub("lobby")])
+async def test_nobody_of_that_name_is_no_error(world: World, hub: Any) -> None:
+    await world.join("ann")
+    assert await hub_send("nobody", "x", hub=hub) is False
+
+
+async def test_a_client_of_another_hub_is_not_in_this_one(world: World) -> None:
+    await world.join("ann")
+    assert await hub_send("ann", "x", hub="nowhere") is False
+
+
+async def test_a_list_is_several_messages_in_order(world: World) -> None:
+    ann = await world.join("ann")
+    assert await hub_send("ann", ["1", b"2", {"n": 3}, Close(4001)]) is True
+    assert await ann.receive_all(3) == ["1", b"2", '{"n":3}']
+    assert await ann.close_code() == 4001
+
+
+async def test_an_empty_list_is_no_message(world: World) -> None:
+    ann = await world.join("ann")
+    assert await hub_send("ann", []) is True
+    assert await hub_send("ann", "next") is True
+    assert await ann.receive() == "next"
+
+
+async def test_without_a_hub_it_is_the_newest_connection(world: World) -> None:
+    old = await world.join("ann", hub="one")
+    new = await world.join("ann", hub="two")
+    await hub_send("ann", "newest")
+    await hub_send("ann", "in one", hub="one")
+    assert await new.receive() == "newest"
+    assert await old.receive() == "in one"
+
+
+async def test_an_event_is_its_data(world: World) -> None:
+    async def echo(event: Event) -> None:
+        if isinstance(event, Message):
+            await hub_send(event.client_id, event, hub=event.hub)
+            await hub_broadcast(event.hub, event)
+
+    world.desk.handler = echo
+    ann = await world.join("ann")
+    ann.send_nowait("text")
+    ann.send_nowait(b"bytes")
+    assert await ann.receive_all(4) == ["text", "text", b"bytes", b"bytes"]
+
+
+@pytest.mark.parametrize("kind", [Joined, Left])
+async def test_other_events_are_no_messages(world: World, kind: Any) -> None:
+    more = {"reason": "close"} if kind is Left else {}
+    event = kind(hub="lobby", client_id="ann", user_id=None, meta={}, id=1, at=0.0, **more)
+    with pytest.raises(InvalidMessage):
+        await hub_send("ann", event)
+
+
+# hub_broadcast
+
+
+async def test_to_a_hub_without_clients(world: World) -> None:
+    await hub_broadcast("nowhere", "x")
+    await hub_broadcast("nowhere", "x", lambda member: True)
+    await hub_broadcast("nowhere", "x", exclude=["ann"])
+
+
+async def test_exclude_leaves_out(world: World) -> None:
+    clients = {name: await world.join(name) for name in ("ann", "bob", "cy")}
+    await hub_broadcast("lobby", "1", exclude=["ann", "nobody"])
+    await hub_broadcast("lobby", "2", exclude={"bob"})
+    await hub_broadcast("lobby", "3", exclude=())
+    await world.settled()
+    assert {name: client.received() for name, client in clients.items()} == {
+        "ann": ["2", "3"],
+        "bob": ["1", "3"],
+        "cy": ["1", "2", "3"],
+    }
+
+
+@pytest.mark.parametrize("exclude", ["ann", b"ann"], ids=["str", "bytes"])
+async def test_exclude_is_no_text(world: World, exclude: Any) -> None:
+    with pytest.raises(TypeError, match=r"exclude=\[client_id\]"):
+        await hub_broadcast("lobby", "x", exclude=exclude)
+
+
+async def test_a_condition_chooses(world: World) -> None:
+    clients = {name: await world.join(name, meta={"age": len(name)}) for name in ("ann", "robert", "cy")}
+    asked: list[str] = []
+
+    def grown_up(member: Member) -> bool:
+        asked.append(member.client_id)
+        return member.meta["age"] > 2
+
+    await hub_broadcast("lobby", "1", grown_up)
+    await hub_broadcast("lobby", "2", grown_up, exclude=["robert"])
+    await hub_broadcast("lobby", "3", lambda member: False)
+    await world.settled()
+    assert {name: client.received() for name, client in clients.items()} == {
+        "ann": ["1", "2"],
+        "robert": ["1"],
+        "cy": [],
+    }
+    assert asked == ["ann", "cy", "robert", "ann", "cy"]
+
+
+async def test_a_condition_that_raises_sends_nothing(world: World) -> None:
+    ann = await world.join("ann")
+    await world.join("bob")
+
+    def only_ann(member: Member) -> bool:
+        return {"ann": True}[member.client_id]
+
+    with pytest.raises(KeyError):
+        await hub_broadcast("lobby", "x", only_ann)
+    await hub_broadcast("lobby", "next")
+    assert await ann.receive() == "next"
+
+
+async def test_a_condition_that_must_be_awaited_is_refused(world: World) -> None:
+    ann = await world.join("ann")
+
+    async def later(member: Member) -> bool:
+        return True
+
+    def future(member: Member) -> Any:
+        return asyncio.get_running_loop().create_future()
+
+    for condition in (later, future):
+        with pytest.raises(TypeError, match="must be a plain function"):
+            await hub_broadcast("lobby", "x", condition)
+    await hub_broadcast("lobby", "next")
+    assert await ann.receive() == "next"
+
+
+# Order
+
+
+async def test_one_callers_sends_and_broadcasts_arrive_in_the_order_of_the_calls(world: World) -> None:
+    ann, bob = await world.join("ann"), await world.join("bob")
+    for number in range(200):
+        if number % 3:
+            await hub_broadcast("lobby", str(number))
+        else:
+            await hub_send("ann", str(number))
+    await world.settled()
+    assert ann.received() == [str(number) for number in range(200)]
+    assert bob.received() == [str(number) for number in range(200) if number % 3]
+
+
+async def test_all_members_see_broadcasts_in_the_same_order_under_many_senders(world: World) -> None:
+    clients = [await world.join(str(number)) for number in range(8)]
+
+    async def send(sender: int) -> None:
+        for number in range(25):
+            await hub_broadcast("lobby", f"{sender} {number}")
+            await hub_send(str(number % 8), f"{sender} {number} alone", hub="lobby")
+            await hub_broadcast("lobby", f"{sender} {number} some", lambda member: True)
+
+    await asyncio.gather(*(send(sender) for sender in range(10)))
+    await world.settled()
+    received = [client.received() for client in clients]
+    broadcasts = [[text for text in texts if not text.endswith("alone")] for texts in received]
+    assert len(broadcasts[0]) == 10 * 25 * 2
+    assert all(each == broadcasts[0] for each in broadcasts)
+    for client, texts in enumerate(received):
+        for sender in range(10):
+            heard = [text for text in texts if text.startswith(f"{sender} ")]
+            assert heard == [
+                text
+                for number in range(25)
+                for text in (
+                    f"{sender} {number}",
+                    *([f"{sender} {number} alone"] if number % 8 == client else []),
+                    f"{sender} {number} some",
+                )
+            ]
+
+
+async def test_calls_that_are_under_way_together_keep_their_order(world: World) -> None:
+    ann = await world.join("ann")
+    await asyncio.gather(
+        *(
+            hub_broadcast("lobby", str(number)) if number % 3 else hub_send("ann", str(number))
+            for number in range(60)
+        )
+    )
+    await world.settled()
+    broadcasts = [text for text in ann.received() if int(text) % 3]
+    assert broadcasts == [str(number) for number in range(60) if number % 3]
+
+
+async def test_a_burst_larger_than_the_layers_capacity_arrives_whole(world: World) -> None:
+    ann = await world.join("ann")
+    texts = [f"{number} " + "x" * 20_000 for number in range(300)]
+    await asyncio.gather(*(hub_broadcast("lobby", text) for text in texts))
+    await world.settled()
+    assert ann.received() == texts
+
+
+# Settings
+
+
+async def test_without_channel_layers_the_error_shows_what_to_write(settings: Any) -> None:
+    layers: Mapping[str, Any] = settings.CHANNEL_LAYERS
+    settings.CHANNEL_LAYERS = {}
+    with pytest.raises(ImproperlyConfigured, match="CHANNEL_LAYERS has none") as caught:
+        await hub_broadcast("lobby", "x")
+    assert '"BACKEND": "channels.layers.InMemoryChannelLayer"' in str(caught.value)
+    settings.CHANNEL_LAYERS = layers
+
+
+async def test_an_unknown_key_in_the_settings_is_named(settings: Any) -> None:
+    settings.DJANGO_HUB = {"BAET": 5}
+    with pytest.raises(ImproperlyConfigured, match="unknown keys: BAET"):
+        await hub_broadcast("lobby", "x")
+    settings.DJANGO_HUB = {}
+
+
+async def test_what_belongs_to_no_consumer_is_in_no_hub(world: World) -> None:
+    assert await hub_post("lobby", Socketlike(), "x") is False
+    assert await hub_remove("lobby", Socketlike()) is False
+
+
+async def test_a_post_is_str_or_bytes(world: World) -> None:
+    with pytest.raises(InvalidMessage, match="str or bytes, as received; got dict"):
+        await hub_post("lobby", object(), {})  # type: ignore[arg-type]
+
+
+async def test_kicking_with_a_code(world: World) -> None:
+    ann = await world.join("ann")
+    await hub_send("ann", ["bye", Close(4001, "out")])
+    assert await ann.receive() == "bye"
+    assert await ann.close_code() == 4001
+    await until(lambda: world.told()[-1:] == [("left", "ann", "close")])

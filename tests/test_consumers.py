@@ -1,0 +1,670 @@
+"""HubConsumer: who gets in, what it hands on, and every way in which its socket can end."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from channels.exceptions import DenyConnection
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import ImproperlyConfigured
+
+from django_hub import clients
+from django_hub.api import hub_broadcast, hub_member, hub_send
+from django_hub.consumers import HubConsumer
+from django_hub.events import Event, Joined, Left, Message
+from django_hub.exceptions import InvalidMessage, Refused
+from django_hub.messages import Close
+from tests.apps import EVENTS, OpenConsumer, World
+from tests.apps import world as world
+from tests.sockets import Closed, Socket, turns, until, websocket_scope
+
+
+class Users(HubConsumer):
+    """All hooks as they come."""
+
+    events = EVENTS
+
+
+class Echo(OpenConsumer):
+    """Does what its client asks for: echo, fail, close, wait; else posts."""
+
+    made: list["Echo"] = []  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = []
+        self.gate = asyncio.Event()
+        Echo.made.append(self)
+
+    async def on_message(self, data: str | bytes) -> None:
+        match data:
+            case "echo":
+                self.answers.append(await self.send({"echo": data}))
+            case "fail":
+                raise ValueError("asked to")
+            case "close":
+                self.answers.append(await self.close(4001, "asked to"))
+                self.answers.append(await self.close(4002))
+                self.answers.append(await self.send("late"))
+            case "bad":
+                await self.send({1: "int key"})
+            case "busy":
+                await self.gate.wait()
+            case _:
+                await super().on_message(data)
+
+
+@pytest.fixture(autouse=True)
+def forget_made() -> Any:
+    Echo.made.clear()
+    yield
+    Echo.made.clear()
+
+
+async def open_with(world: World, consumer: type[HubConsumer], hub: str = "lobby", **scope: Any) -> Socket:
+    return await world.open(consumer.as_asgi(), websocket_scope(hub, **scope))
+
+
+def left_of(world: World) -> Left:
+    (left,) = [event for event in world.events if isinstance(event, Left)]
+    return left
+
+
+# Who gets in
+
+
+async def test_a_user_is_let_in_and_known_by_its_key(world: World) -> None:
+    await open_with(world, Users, user=User(pk=7))
+    await until(lambda: world.events)
+    (joined,) = world.events
+    assert isinstance(joined, Joined)
+    assert (joined.hub, joined.user_id, joined.meta) == ("lobby", "7", {})
+    assert len(joined.client_id) == 32
+
+
+async def test_each_client_without_an_id_gets_one_of_its_own(world: World) -> None:
+    for _ in range(3):
+        await open_with(world, Users, user=User(pk=7))
+    await until(lambda: len(world.events) == 3)
+    assert len({event.client_id for event in world.events}) == 3
+
+
+@pytest.mark.parametrize("user", [AnonymousUser(), None], ids=["anonymous", "none"])
+async def test_who_is_not_logged_in_is_accepted_and_closed_with_4403(world: World, user: Any) -> None:
+    socket = await open_with(world, Users, user=user)
+    assert socket.accepted
+    assert await socket.close_code() == 4403
+    await socket.ended()
+    assert world.events == []
+
+
+async def test_without_a_user_in_the_scope_the_error_names_the_middleware(world: World) -> None:
+    socket = Socket(Users.as_asgi(), websocket_scope("lobby"))
+    socket._task = asyncio.create_task(Users.as_asgi()(socket.scope, socket._inbox.get, socket._send))
+    socket._inbox.put_nowait({"type": "websocket.connect"})
+    failure = await socket.failure()
+    assert failure is not None
+    assert "ImproperlyConfigured" in failure
+    assert "channels.auth.AuthMiddlewareStack" in failure
+
+
+async def test_without_a_hub_in_the_route_the_error_says_how_to_route(world: World) -> None:
+    consumer = Users()
+    consumer.scope = {"type": "websocket", "url_route": {"kwargs": {}}}
+    with pytest.raises(ImproperlyConfigured, match=r'path\("ws/<hub>/", \.\.\.\)'):
+        await consumer.get_hub()
+
+
+async def test_authorize_that_raises_refuses(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(OpenConsumer):
+        async def authorize(self) -> bool:
+            raise LookupError("asked to")
+
+    socket = await open_with(world, Failing)
+    assert await socket.close_code() == 4403
+    assert "failed while it let a client in; refused" in caplog.text
+
+
+async def test_authorize_knows_the_hub_and_the_client(world: World) -> None:
+    known: list[tuple[str, str]] = []
+
+    class Knowing(OpenConsumer):
+        async def authorize(self) -> bool:
+            known.append((self.hub, self.client_id))
+            return False
+
+    socket = await open_with(world, Knowing, client_id="ann")
+    assert await socket.close_code() == 4403
+    assert known == [("lobby", "ann")]
+
+
+async def test_a_hook_may_refuse_with_a_code_of_its_own(world: World) -> None:
+    class Full(OpenConsumer):
+        async def get_hub(self) -> str:
+            raise Refused(4429, "full " * 50)
+
+    socket = await open_with(world, Full)
+    with pytest.raises(Closed) as closed:
+        await socket.receive()
+    assert closed.value.code == 4429
+    assert len(closed.value.reason.encode()) <= 123
+
+
+async def test_a_hook_may_deny_before_accepting(world: World) -> None:
+    class Denying(OpenConsumer):
+        async def authorize(self) -> bool:
+            raise DenyConnection
+
+    socket = Socket(Denying.as_asgi(), websocket_scope("lobby"))
+    with pytest.raises(Closed):
+        await socket.connect()
+    assert not socket.accepted
+    assert await socket.failure() is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x" * 201, "nul\0", "half \ud800", 5], ids=["empty", "201", "NUL", "surrogate", "int"]
+)
+@pytest.mark.parametrize("what", ["hub", "client_id"])
+async def test_a_bad_name_is_closed_with_4400(world: World, what: str, name: Any) -> None:
+    scope = {"hub": "lobby", "client_id": "ann"} | {what: name}
+    socket = await open_with(world, OpenConsumer, **scope)
+    assert await socket.close_code() == 4400
+    await socket.ended()
+    assert world.events == []
+
+
+@pytest.mark.parametrize("meta", [["no", "dict"], {1: "int key"}, {"set": {1}}], ids=["list", "int", "set"])
+async def test_a_meta_that_can_not_be_stored_refuses(world: World, meta: Any) -> None:
+    socket = await open_with(world, OpenConsumer, meta=meta)
+    assert await socket.close_code() == 4403
+
+
+async def test_what_is_no_connect_is_no_socket(world: World) -> None:
+    socket = Socket(OpenConsumer.as_asgi(), websocket_scope("lobby"))
+    app = OpenConsumer.as_asgi()
+    socket._task = asyncio.create_task(app(socket.scope, socket._inbox.get, socket._send))
+    socket.disconnect()
+    assert await socket.failure() is None
+    assert not socket.accepted
+
+
+async def test_what_a_client_sends_during_the_handshake_is_not_lost(world: World) -> None:
+    gate = asyncio.Event()
+
+    class Slow(OpenConsumer):
+        async def authorize(self) -> bool:
+            await gate.wait()
+            return True
+
+    socket = await world._open.enter_async_context(
+        Socket(Slow.as_asgi(), websocket_scope("lobby", client_id="ann"))
+    )
+    connecting = asyncio.create_task(socket.connect())
+    await turns()
+    socket.send_nowait("early")
+    await turns()
+    gate.set()
+    await connecting
+    await world.heard(("joined", "ann"), ("message", "ann", "early"))
+
+
+# What it hands on
+
+
+async def test_joined_messages_left_in_this_order(world: World) -> None:
+    ann = await open_with(world, OpenConsumer, client_id="ann", meta={"age": 5})
+    for data in ("1", b"2", "", "drei 🦊"):
+        ann.send_nowait(data)
+    ann.disconnect(1001)
+    await ann.ended()
+    await world.heard(
+        ("joined", "ann"),
+        ("message", "ann", "1"),
+        ("message", "ann", b"2"),
+        ("message", "ann", ""),
+        ("message", "ann", "drei 🦊"),
+        ("left", "ann", "close"),
+    )
+    assert all(event.meta == {"age": 5} for event in world.events)
+    assert left_of(world).code == 1001
+    ids = [event.id for event in world.events]
+    assert ids == sorted(set(ids))
+
+
+async def test_a_close_without_a_code(world: World) -> None:
+    ann = await world.join("ann")
+    ann._gone = True
+    ann._inbox.put_nowait({"type": "websocket.disconnect"})
+    await ann.ended()
+    await world.settled()
+    assert (left_of(world).reason, left_of(world).code) == ("close", 1005)
+
+
+async def test_answers_reach_the_client(world: World) -> None:
+    async def answer(event: Event) -> None:
+        if isinstance(event, Message):
+            await hub_send(event.client_id, {"you": event.data}, hub=event.hub)
+            await hub_broadcast(event.hub, {"all": event.data})
+
+    world.desk.handler = answer
+    ann, bob = await world.join("ann"), await world.join("bob")
+    ann.send_nowait("hi")
+    assert await ann.receive_all(2) == ['{"you":"hi"}', '{"all":"hi"}']
+    assert await bob.receive() == '{"all":"hi"}'
+
+
+async def test_it_may_answer_by_itself(world: World) -> None:
+    ann = await world.join("ann", consumer=Echo)
+    ann.send_nowait("echo")
+    assert await ann.receive() == '{"echo":"echo"}'
+    assert Echo.made[0].answers == [True]
+
+
+async def test_after_its_close_nothing_is_sent_and_nothing_raises(world: World) -> None:
+    ann = await world.join("ann", consumer=Echo)
+    ann.send_nowait("close")
+    assert await ann.close_code() == 4001
+    await ann.ended()
+    await world.settled()
+    assert Echo.made[0].answers == [True, False, False]
+    assert (left_of(world).reason, left_of(world).code) == ("close", 4001)
+
+
+@pytest.mark.parametrize(
+    ("limit", "data", "fits"),
+    [
+        (10, "x" * 10, True),
+        (10, "x" * 11, False),
+        (10, "é" * 5, True),
+        (10, "é" * 5 + "x", False),
+        (12, "🦊" * 3, True),
+        (11, "🦊" * 3, False),
+        (10, b"x" * 10, True),
+        (10, b"x" * 11, False),
+        (10, "é", True),
+    ],
+    ids=["10", "11", "5×2", "5×2+1", "3×4", "3×4 in 11", "10 bytes", "11 bytes", "short"],
+)
+async def test_a_message_longer_than_the_limit_closes_with_1009(
+    world: World, limit: int, data: str | bytes, fits: bool
+) -> None:
+    class Limited(OpenConsumer):
+        max_message_bytes = limit
+
+    ann, bob = await world.join("ann", consumer=Limited), await world.join("bob")
+    ann.send_nowait(data)
+    if fits:
+        await until(lambda: ("message", "ann", data) in world.told())
+        return
+    assert await ann.close_code() == 1009
+    await ann.ended()
+    await world.settled()
+    assert ("message", "ann", data) not in world.told()
+    assert (left_of(world).reason, left_of(world).code) == ("close", 1009)
+    bob.send_nowait("still here")
+    await until(lambda: ("message", "bob", "still here") in world.told())
+
+
+async def test_a_full_mailbox_stops_the_reading_and_loses_nothing(world: World, settings: Any) -> None:
+    settings.DJANGO_HUB = {"MAILBOX_LIMIT": 5, "BATCH": 2}
+    gate = asyncio.Event()
+
+    async def hold(event: Event) -> None:
+        await gate.wait()
+
+    world.desk.handler = hold
+    ann = await world.open_member("ann")
+    texts = [str(number) for number in range(30)]
+    for text in texts:
+        ann.send_nowait(text)
+    await until(lambda: ann._inbox.qsize() == len(texts) - 5)
+    await turns(50)
+    assert ann._inbox.qsize() == len(texts) - 5
+    gate.set()
+    await world.heard(("joined", "ann"), *(("message", "ann", text) for text in texts))
+
+
+async def test_a_handler_that_fails_costs_its_event_only(world: World) -> None:
+    async def fail(event: Event) -> None:
+        if isinstance(event, Message) and event.data == "bad":
+            raise ValueError("asked to")
+
+    world.desk.handler = fail
+    ann = await world.join("ann")
+    for text in ("1", "bad", "2"):
+        ann.send_nowait(text)
+    await world.heard(("joined", "ann"), ("message", "ann", "1"), ("message", "ann", "2"))
+    assert [letter.error for letter in await world.store.dead_letters("lobby")] == ["ValueError: asked to"]
+
+
+# How it ends
+
+
+async def test_a_consumer_that_fails_closes_with_1011_and_leaves(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann, bob = await world.join("ann", consumer=Echo), await world.join("bob")
+    ann.send_nowait("fail")
+    assert await ann.close_code() == 1011
+    await ann.ended()
+    await world.settled()
+    left = left_of(world)
+    assert (left.reason, left.code, left.error) == ("read", 1011, "ValueError: asked to")
+    assert "failed on a message of ann in hub lobby" in caplog.text
+    await hub_broadcast("lobby", "next")
+    assert await bob.receive() == "next"
+
+
+async def test_a_message_it_can_not_send_is_its_own_failure(world: World) -> None:
+    ann = await world.join("ann", consumer=Echo)
+    ann.send_nowait("bad")
+    assert await ann.close_code() == 1011
+    await ann.ended()
+    await world.settled()
+    assert left_of(world).error is not None
+    assert left_of(world).error.startswith(InvalidMessage.__name__)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(1000, "close"), (4321, "close"), (1006, "read"), (1012, "shutdown")]
+)
+async def test_what_the_servers_code_says(world: World, code: int, reason: str) -> None:
+    ann = await world.join("ann")
+    ann.disconnect(code)
+    await ann.ended()
+    await world.settled()
+    assert (left_of(world).reason, left_of(world).code) == (reason, code)
+
+
+async def test_a_stopping_server_cancels_its_reader(world: World) -> None:
+    ann, bob = await world.join("ann"), await world.join("bob")
+    ann.cancel()
+    await ann.ended()
+    await world.settled()
+    assert left_of(world).reason == "shutdown"
+    await hub_broadcast("lobby", "next")
+    assert await bob.receive() == "next"
+
+
+async def test_all_cancelled_at_once_all_are_told_of(world: World) -> None:
+    sockets = [await world.join(str(number)) for number in range(20)]
+    for socket in sockets:
+        socket.cancel()
+    for socket in sockets:
+        await socket.ended()
+    assert sorted(tell for tell in world.told() if tell[0] == "left") == sorted(
+        ("left", str(number), "shutdown") for number in range(20)
+    )
+
+
+async def test_cancelled_while_busy_after_the_client_closed_it_is_a_close(world: World) -> None:
+    ann = await world.join("ann", consumer=Echo)
+    ann.send_nowait("busy")
+    await until(lambda: ann._inbox.empty())
+    ann.send_nowait("too late")
+    ann.disconnect(1001)
+    ann.cancel()
+    await ann.ended()
+    await world.settled()
+    assert (left_of(world).reason, left_of(world).code) == ("close", 1001)
+
+
+async def test_cancelled_while_busy_and_the_client_is_there_it_is_a_shutdown(world: World) -> None:
+    ann = await world.join("ann", consumer=Echo)
+    ann.send_nowait("busy")
+    await until(lambda: ann._inbox.empty())
+    ann.send_nowait("too late")
+    ann.cancel()
+    await ann.ended()
+    await world.settled()
+    assert left_of(world).reason == "shutdown"
+
+
+async def test_cancelled_while_it_joins_it_leaves_no_member(world: World) -> None:
+    socket = Socket(OpenConsumer.as_asgi(), websocket_scope("lobby", client_id="ann"))
+    await socket.connect()
+    socket.cancel()
+    await socket.ended()
+    assert await socket.leave() is None
+    await world.settled()
+    assert await hub_member("lobby", "ann") is None
+    assert [each[0] for each in world.told()] in ([], ["joined", "left"])
+
+
+# Replaced
+
+
+async def test_the_newer_connection_stays_and_the_older_is_closed_with_4409(world: World) -> None:
+    old = await world.join("ann")
+    old.silent = True
+    new = await world.join("ann")
+    assert await old.close_code() == 4409
+    old.send_nowait("from a socket that is closed")
+    await until(lambda: old._inbox.empty())
+    old.disconnect(4409)
+    await old.ended()
+    new.send_nowait("hi")
+    await world.heard(
+        ("joined", "ann"), ("left", "ann", "replaced"), ("joined", "ann"), ("message", "ann", "hi")
+    )
+    await hub_send("ann", "for the new one")
+    assert await new.receive() == "for the new one"
+    assert old.received() == []
+
+
+async def test_messages_on_their_way_when_it_is_replaced_are_refused(world: World) -> None:
+    old = await world.join("ann")
+    old.silent = True
+    new = await world.open_member("ann")
+    for number in range(10):
+        old.send_nowait(f"old {number}")
+    await old.close_code()
+    await until(lambda: old._inbox.empty())
+    await world.settled()
+    left = world.told().index(("left", "ann", "replaced"))
+    assert not [tell for tell in world.told()[left:] if tell[0] == "message"]
+    assert new.running
+
+
+async def test_a_client_that_comes_again_and_again(world: World) -> None:
+    for _ in range(10):
+        await world.open_member("ann")
+    await world.settled()
+    assert [tell[0] for tell in world.told()] == ["joined", *(["left", "joined"] * 9)]
+
+
+# Slow and broken
+
+
+class Small(OpenConsumer):
+    max_queue_messages = 5
+
+
+async def test_a_client_that_does_not_take_its_messages_is_closed_and_others_do_not_notice(
+    world: World,
+) -> None:
+    ann, bob = await world.join("ann", consumer=Small), await world.join("bob")
+    ann.taking.clear()
+    texts = [str(number) for number in range(20)]
+    for text in texts:
+        await hub_broadcast("lobby", text)
+    assert await bob.receive_all(20) == texts
+    await until(lambda: ("left", "ann", "slow") in world.told())
+    left = left_of(world)
+    assert left.code == 4008
+    assert list(left.undelivered) == texts[:6]
+    ann.taking.set()
+    assert await ann.close_code() == 4008
+    await ann.ended()
+    assert [tell for tell in world.told() if tell[0] == "left"] == [("left", "ann", "slow")]
+
+
+async def test_a_slow_client_that_does_not_even_take_its_close_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.DJANGO_HUB = {"SHUTDOWN_GRACE": 0.05}
+    monkeypatch.setattr(clients, "_LAST_WORDS", 0.01)
+    ann = await world.join("ann", consumer=Small)
+    ann.taking.clear()
+    for number in range(20):
+        await hub_broadcast("lobby", str(number))
+    await ann.ended()
+    assert [tell for tell in world.told() if tell[0] == "left"] == [("left", "ann", "slow")]
+
+
+async def test_a_client_slow_by_bytes(world: World) -> None:
+    class Narrow(OpenConsumer):
+        max_queue_bytes = 1000
+
+    ann = await world.join("ann", consumer=Narrow)
+    ann.taking.clear()
+    for _ in range(3):
+        await hub_broadcast("lobby", "x" * 400)
+    await until(lambda: ("left", "ann", "slow") in world.told())
+    assert left_of(world).undelivered == ("x" * 400,) * 3
+
+
+async def test_a_client_that_is_late_but_not_slow_misses_nothing(world: World) -> None:
+    ann = await world.join("ann", consumer=Small)
+    ann.taking.clear()
+    for number in range(5):
+        await hub_broadcast("lobby", str(number))
+    await world.relay.idle()
+    ann.taking.set()
+    assert await ann.receive_all(5) == list("01234")
+
+
+async def test_a_slow_client_does_not_hold_up_its_own_reading(world: World) -> None:
+    ann = await world.join("ann")
+    ann.taking.clear()
+    await hub_broadcast("lobby", "waits")
+    ann.send_nowait("hi")
+    await world.heard(("joined", "ann"), ("message", "ann", "hi"))
+
+
+async def test_a_too_long_message_of_a_slow_client_still_closes_with_1009(world: World) -> None:
+    class Limited(OpenConsumer):
+        max_message_bytes = 5
+
+    ann = await world.join("ann", consumer=Limited)
+    ann.taking.clear()
+    await hub_broadcast("lobby", "waits")
+    await world.relay.idle()
+    ann.send_nowait("too long")
+    await until(lambda: ("left", "ann", "close") in world.told())
+    ann.taking.set()
+    assert await ann.close_code() == 1009
+    assert left_of(world).undelivered == ("waits",)
+
+
+async def test_a_socket_that_can_not_be_written_to_leaves_with_write(world: World) -> None:
+    ann, bob = await world.join("ann"), await world.join("bob")
+    ann.broken = ConnectionResetError("peer reset")
+    await hub_broadcast("lobby", "1")
+    await hub_broadcast("lobby", "2")
+    assert await bob.receive_all(2) == ["1", "2"]
+    await until(lambda: ("left", "ann", "write") in world.told())
+    left = left_of(world)
+    assert left.error == "ConnectionResetError: peer reset"
+    assert left.undelivered == ("1", "2")
+    ann.disconnect(1006)
+    await ann.ended()
+    await world.settled()
+    assert left_of(world) is left
+
+
+async def test_what_waited_when_the_client_left_comes_back(world: World) -> None:
+    ann = await world.join("ann")
+    ann.taking.clear()
+    await hub_broadcast("lobby", "text")
+    await hub_send("ann", b"bytes")
+    await hub_send("ann", Close(4001))
+    await world.relay.idle()
+    ann.disconnect(1006)
+    await until(lambda: ("left", "ann", "read") in world.told())
+    assert left_of(world).undelivered == ("text", b"bytes")
+
+
+# A process declared dead
+
+
+async def test_a_client_declared_lost_is_joined_again(world: World) -> None:
+    ann = await world.join("ann")
+    await world.heard(("joined", "ann"))
+    await declare_dead(world)
+    await world.heard(("joined", "ann"), ("left", "ann", "lost"))
+    ann.send_nowait("still here")
+    await world.heard(
+        ("joined", "ann"), ("left", "ann", "lost"), ("joined", "ann"), ("message", "ann", "still here")
+    )
+    await hub_broadcast("lobby", "hello")
+    assert await ann.receive() == "hello"
+    ann.disconnect()
+    await ann.ended()
+    await world.settled()
+    assert world.told()[-1] == ("left", "ann", "close")
+
+
+async def declare_dead(world: World) -> None:
+    """As if this process had not been heard of for too long, and another one had noticed."""
+    store = world.store
+    clock, store._clock = store._clock, lambda: clock() + 2 * store.limits.process_lease
+    wakes = await store.reap()
+    store._clock = clock
+    world.relay.bells.ring(wakes)
+    await world.settled()
+
+
+# The whole
+
+
+async def test_a_crowd_in_which_everybody_hears_everybody(world: World) -> None:
+    async def repeat(event: Event) -> None:
+        if isinstance(event, Message):
+            await hub_broadcast(event.hub, f"{event.client_id}: {event.data}")
+
+    world.desk.handler = repeat
+    crowd = [await world.join(f"client {number}") for number in range(10)]
+    for number in range(20):
+        for client in crowd:
+            client.send_nowait(str(number))
+    heard = [await client.receive_all(200) for client in crowd]
+    assert all(each == heard[0] for each in heard)
+    for number in range(10):
+        mine = [text for text in heard[0] if str(text).startswith(f"client {number}: ")]
+        assert mine == [f"client {number}: {n}" for n in range(20)]
+
+
+async def test_hubs_do_not_wait_for_each_other(world: World) -> None:
+    gate = asyncio.Event()
+
+    async def hold(event: Event) -> None:
+        if event.hub == "slow":
+            await gate.wait()
+
+    world.desk.handler = hold
+    await world.open_member("ann", hub="slow")
+    await world.open_member("bob", hub="quick")
+    await world.heard(("joined", "bob"), hub="quick")
+    assert world.told("slow") == []
+    gate.set()
+
+
+async def test_the_worker_runs_inside_and_ends_with_the_last_client(world: World) -> None:
+    ann = await world.join("ann")
+    assert world.desk.started == 1
+    await ann.leave()
+    await world.relay.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await world.join("bob")
+    assert world.desk.started == 2
+
+
+async def test_a_healthy_life_logs_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    ann = await world.join("ann")
+    ann.send_nowait("hi")
+    await world.heard(("joined", "ann"), ("message", "ann", "hi"))
+    await ann.leave()
+    await world.settled()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

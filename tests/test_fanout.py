@@ -1,0 +1,165 @@
+"""The fan-out: who gets an entry, in which order, and what others get to do meanwhile."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from django_hub import fanout as module
+from django_hub.connection import Connection
+from django_hub.fanout import Fanout
+from django_hub.parcels import Entry, Scope
+from tests.apps import Line, make_connection
+from tests.apps import world as world
+from tests.sockets import turns
+
+
+class Room:
+    """Connections by their client id, and what each was sent."""
+
+    def __init__(self) -> None:
+        self.fanout = Fanout()
+        self.connections: dict[str, Connection] = {}
+        self.lines: dict[str, Line] = {}
+
+    def enter(self, *client_ids: str, hub: str = "lobby") -> None:
+        for client_id in client_ids:
+            line = self.lines[client_id] = Line()
+            connection = self.connections[client_id] = make_connection(client_id, hub, line)
+            self.fanout.add(connection)
+
+    def leave(self, client_id: str) -> None:
+        self.fanout.remove(self.connections[client_id])
+
+    async def put(self, *entries: Entry) -> None:
+        await self.fanout.put(entries)
+
+    def sent(self) -> dict[str, list[Any]]:
+        return {client_id: line.frames for client_id, line in self.lines.items()}
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+async def test_to_all_of_a_hub(room: Room) -> None:
+    room.enter("ann", "bob")
+    room.enter("cy", hub="elsewhere")
+    await room.put(Entry("lobby", "hello"))
+    assert room.sent() == {"ann": ["hello"], "bob": ["hello"], "cy": []}
+
+
+async def test_to_only_those_connections(room: Room) -> None:
+    room.enter("ann", "bob", "cy")
+    ids = (room.connections["cy"].id, "unknown", room.connections["ann"].id)
+    await room.put(Entry("lobby", "hello", Scope.ONLY, ids))
+    assert room.sent() == {"ann": ["hello"], "bob": [], "cy": ["hello"]}
+
+
+async def test_to_all_except_those_clients(room: Room) -> None:
+    room.enter("ann", "bob", "cy")
+    await room.put(Entry("lobby", "hello", Scope.EXCEPT, ("bob", "unknown")))
+    assert room.sent() == {"ann": ["hello"], "bob": [], "cy": ["hello"]}
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+async def test_to_a_hub_without_clients_here(room: Room, scope: Scope) -> None:
+    await room.put(Entry("nowhere", "hello", scope, ("x",)))
+    assert len(room.fanout) == 0
+
+
+async def test_entries_in_their_order(room: Room) -> None:
+    room.enter("ann", "bob")
+    first = room.fanout.put([Entry("lobby", "1"), Entry("lobby", "2", Scope.EXCEPT, ("bob",))])
+    second = room.fanout.put([Entry("lobby", "3")])
+    await asyncio.gather(first, second)
+    assert room.sent() == {"ann": ["1", "2", "3"], "bob": ["1", "3"]}
+
+
+async def test_each_client_gets_the_very_same_message(room: Room) -> None:
+    room.enter("ann", "bob")
+    await room.put(Entry("lobby", "hello"))
+    assert room.lines["ann"].sent[0] is room.lines["bob"].sent[0]
+
+
+async def test_who_was_removed_gets_nothing(room: Room) -> None:
+    room.enter("ann", "bob")
+    room.leave("ann")
+    await room.put(Entry("lobby", "hello"))
+    assert room.sent() == {"ann": [], "bob": ["hello"]}
+
+
+async def test_removing_twice_is_nothing(room: Room) -> None:
+    room.enter("ann")
+    room.leave("ann")
+    room.leave("ann")
+    assert len(room.fanout) == 0
+
+
+async def test_it_counts_hubs_and_walks_connections(room: Room) -> None:
+    room.enter("ann", "bob")
+    room.enter("cy", hub="elsewhere")
+    assert len(room.fanout) == 2
+    assert {connection.client_id for connection in room.fanout} == {"ann", "bob", "cy"}
+
+
+async def test_removing_while_walking(room: Room) -> None:
+    room.enter("ann", "bob", "cy")
+    for connection in room.fanout:
+        room.fanout.remove(connection)
+    assert len(room.fanout) == 0
+
+
+async def test_a_broken_client_costs_the_others_nothing(room: Room) -> None:
+    room.enter("ann", "bob")
+    room.lines["ann"].broken = OSError("gone")
+    await room.put(Entry("lobby", "hello"))
+    assert room.sent() == {"ann": [], "bob": ["hello"]}
+
+
+async def test_a_long_one_lets_others_run(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TURN", -1.0)  # every look at the clock is a turn
+    room.enter(*map(str, range(3 * module._WRITES)))
+    seen: list[int] = []
+
+    async def look() -> None:
+        while len(seen) < 3:
+            seen.append(sum(map(len, room.sent().values())))
+            await asyncio.sleep(0)
+
+    looking = asyncio.create_task(look())
+    await room.put(Entry("lobby", "hello"))
+    assert seen == [0, module._WRITES, 2 * module._WRITES]
+    await looking
+
+
+async def test_who_comes_and_goes_meanwhile_does_not_disturb(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TURN", -1.0)
+    room.enter(*map(str, range(2 * module._WRITES)))
+    put = room.fanout.put([Entry("lobby", "1"), Entry("lobby", "2")])
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    room.leave("0")
+    room.enter("late")
+    await put
+    assert room.sent()["1"] == ["1", "2"]
+    assert room.sent()["late"] == ["2"]
+
+
+async def test_room_is_what_few_wait(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TURN", -1.0)
+    room.enter(*map(str, range(module._WRITES)))
+    await room.fanout.room()
+    for _ in range(module._BACKLOG + 10):
+        room.fanout.put([Entry("lobby", "hello")])
+    waiting = asyncio.create_task(room.fanout.room())
+    await turns(2)
+    assert not waiting.done()
+    await waiting
+    sent = len(room.lines["0"].frames)
+    assert 10 <= sent < module._BACKLOG + 10
+    await room.fanout.idle()
+    assert len(room.lines["0"].frames) == module._BACKLOG + 10

@@ -1,0 +1,90 @@
+"""The keeper: what others left behind is seen to, and a beat that fails is followed by the next."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from django_hub.bells import Bells
+from django_hub.exceptions import Unavailable
+from django_hub.keeper import Keeper
+from django_hub.layer import Layer
+from tests.apps import EVENTS, Clock, FaultyLayer, FaultyStore, mail, make_connection
+from tests.apps import world as world
+from tests.sockets import until
+
+
+class House:
+    """A keeper with all that belongs to it."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.store = FaultyStore(clock=self.clock)
+        self.layer = FaultyLayer()
+        self.bells = Bells(Layer(self.layer))
+        self.keeper = Keeper(self.store, self.bells)
+        self.beats = 0
+        self.failures: list[Exception] = []
+
+    async def beat(self) -> None:
+        self.beats += 1
+        if self.failures:
+            raise self.failures.pop(0)
+
+    async def look(self) -> list[list[str]]:
+        """The hubs of each wake that was rung."""
+        await self.keeper.look()
+        await self.bells.idle()
+        return [(await self.layer.receive(EVENTS))["hubs"]] if EVENTS in self.layer.channels else []
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+async def test_the_dead_are_reaped_and_their_hubs_rung_for(house: House) -> None:
+    lost = make_connection("lost")
+    await house.store.apply([lost.join_op("dead process")])
+    await mail(house.store)
+    house.clock.now += house.store.limits.process_lease + 1
+    assert await house.look() == [["lobby"]]
+    assert await mail(house.store) == [("left", "lost", "lost")]
+
+
+async def test_mail_that_nobody_took_is_rung_for_again(house: House) -> None:
+    await house.store.apply([make_connection("ann").join_op("process")])
+    assert await house.look() == []
+    house.clock.now += house.store.limits.ring_again + 1
+    assert await house.look() == [["lobby"]]
+    assert await house.look() == []
+
+
+async def test_a_store_that_is_gone_is_the_callers(house: House) -> None:
+    house.store.fail["reap"] = [Unavailable("gone")]
+    with pytest.raises(Unavailable):
+        await house.keeper.look()
+
+
+@pytest.fixture
+async def running(house: House) -> AsyncIterator[House]:
+    task = asyncio.create_task(house.keeper.run(house.beat, 0.005))
+    yield house
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_it_beats_and_looks_on_and_on(running: House) -> None:
+    await until(lambda: running.beats > 2 and running.store.calls.count("reap") > 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(Unavailable("gone"), "No beat: gone"), (KeyError("bug"), "A beat failed")]
+)
+async def test_a_beat_that_fails_is_followed_by_the_next(
+    running: House, error: Exception, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    running.failures = [error]
+    await until(lambda: words in caplog.text)
+    beats = running.beats
+    await until(lambda: running.beats > beats + 1)

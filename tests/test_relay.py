@@ -1,0 +1,190 @@
+"""The relay: its beat, and its own life from the first client to the last."""
+
+import asyncio
+import contextlib
+import contextvars
+from typing import Any
+
+import pytest
+
+from django_hub.api import hub_broadcast
+from django_hub.events import Event
+from django_hub.limits import Limits
+from django_hub.parcels import Entry
+from django_hub.relay import get_relay
+from tests import apps
+from tests.apps import FAULTY, FaultyStore, World
+from tests.apps import make as make
+from tests.apps import store as store
+from tests.apps import world as world
+from tests.sockets import turns, until
+
+
+async def test_beats_refresh_the_groups_before_the_layer_forgets(
+    world: World, make: Any, settings: Any
+) -> None:
+    settings.DJANGO_HUB = {"STORE": "memory", "BEAT": 0.01, "PROCESS_LEASE": 1.0}
+    settings.CHANNEL_LAYERS = {"default": {**FAULTY["default"], "CONFIG": {"group_expiry": 0.03}}}
+    store = world.use_store(FaultyStore())
+    ann = make("ann")
+    await ann.join()
+    await until(lambda: world.layer.calls.count(("group_add", "hub.lobby")) > 2)
+    await ann.leave()
+    await world.relay.close()
+    await store.mail("lobby")
+
+
+# The relay's own life
+
+
+async def test_it_runs_from_its_first_client_to_its_last(make: Any, world: World) -> None:
+    alone = {asyncio.current_task()}
+    ann, bob = make("ann"), make("bob")
+    await ann.join()
+    await bob.join()
+    assert len(asyncio.all_tasks() - alone) == 2
+    await ann.leave()
+    await world.relay.idle()
+    assert len(asyncio.all_tasks() - alone) == 2
+    await bob.leave()
+    await world.relay.close()
+    assert asyncio.all_tasks() == alone
+
+
+async def test_it_starts_again_with_the_next_client(make: Any, world: World) -> None:
+    for _ in range(3):
+        ann = make("ann")
+        await ann.join()
+        await world.relay.sender.broadcast(Entry("lobby", "hello"))
+        await until(lambda line=ann.line: line.frames == ["hello"])
+        await ann.leave()
+        await world.relay.close()
+
+
+async def test_who_comes_while_it_stops_is_served(make: Any, world: World) -> None:
+    ann, bob = make("ann"), make("bob")
+    await ann.join()
+    await ann.leave()
+    await bob.join()
+    await world.relay.close()
+    await world.relay.sender.broadcast(Entry("lobby", "hello"))
+    await until(lambda: bob.line.frames == ["hello"])
+
+
+async def test_a_thousand_idle_clients_take_no_task(make: Any, world: World, store: FaultyStore) -> None:
+    store.limits = Limits()
+    await make("first").join()
+    await world.relay.idle()
+    before = len(asyncio.all_tasks())
+    await asyncio.gather(*(make(str(number)).join() for number in range(1000)))
+    await world.relay.idle()
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_each_loop_has_its_own(world: World, make: Any) -> None:
+    async def there() -> object:
+        return get_relay()
+
+    assert get_relay() is get_relay()
+    assert await asyncio.to_thread(lambda: asyncio.run(there())) is not get_relay()
+
+
+async def test_changed_settings_make_a_new_one(world: World, make: Any, settings: Any) -> None:
+    before = get_relay()
+    settings.DJANGO_HUB = {"STORE": "memory", "BEAT": 1.0}
+    assert get_relay() is not before
+    assert get_relay()._settings.BEAT == 1.0
+
+
+async def test_what_the_last_clients_leave_behind_is_handled_before_it_stops(world: World) -> None:
+    gate = asyncio.Event()
+
+    async def hold(event: object) -> None:
+        await gate.wait()
+
+    world.desk.handler = hold
+    ann = await world.open_member("ann")
+    await ann.leave()
+    await turns(50)
+    assert world.events == []
+    gate.set()
+    await world.relay.close()
+    assert world.told() == [("joined", "ann"), ("left", "ann", "close")]
+
+
+async def test_who_comes_and_goes_while_it_stops_is_handled_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker takes its time to end; meanwhile a client comes, speaks and goes."""
+    stopping, stopped, handling = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    run = apps.DeskEvents.__call__
+
+    async def slow_to_end(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await run(self, scope, receive, send)
+        finally:
+            if not stopping.is_set():
+                stopping.set()
+                await stopped.wait()
+
+    async def hold(event: Event) -> None:
+        if event.client_id == "bob":
+            await handling.wait()
+
+    monkeypatch.setattr(apps.DeskEvents, "__call__", slow_to_end)
+    world.desk.handler = hold
+    ann = await world.join("ann")
+    await ann.leave()
+    await stopping.wait()
+    bob = await world.open_member("bob")
+    for text in ("1", "2", "3"):
+        bob.send_nowait(text)
+    await bob.leave()
+    stopped.set()
+    await turns(20)
+    handling.set()
+    with contextlib.suppress(AssertionError):
+        await until(lambda: ("left", "bob", "close") in world.told(), 3.0)
+    assert world.told()[2:] == [
+        ("joined", "bob"),
+        ("message", "bob", "1"),
+        ("message", "bob", "2"),
+        ("message", "bob", "3"),
+        ("left", "bob", "close"),
+    ]
+
+
+async def test_shutting_down_waits_no_longer_than_it_may(
+    world: World, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.DJANGO_HUB = {"SHUTDOWN_GRACE": 0.05}
+    gate = asyncio.Event()
+
+    async def hold(event: object) -> None:
+        await gate.wait()
+
+    world.desk.handler = hold
+    await world.open_member("ann")
+    await world.relay.shut_down()
+    assert "Not all was tidied up in SHUTDOWN_GRACE seconds" in caplog.text
+    gate.set()
+
+
+async def test_shutting_down_without_clients(world: World) -> None:
+    await world.relay.shut_down()
+
+
+async def test_nothing_it_does_runs_in_the_context_of_a_client(world: World) -> None:
+    """A client's context variables (its request, its user) are nobody else's."""
+    variable = contextvars.ContextVar("variable", default="nobody's")
+    seen: list[str] = []
+
+    async def look(event: object) -> None:
+        seen.append(variable.get())
+
+    world.desk.handler = look
+    variable.set("ann's")
+    ann = await world.join("ann")
+    await hub_broadcast("lobby", "hello")
+    assert await ann.receive() == "hello"
+    assert seen == ["nobody's"]
