@@ -394,10 +394,11 @@ class MemoryStore(Store):
 
     def _free_if_dead(self, name: str, now: float) -> None:
         hub = self._hubs.get(name)
-        if hub is not None and hub.held is not None and hub.held.until > now:
-            return
-        self._taken.discard(name)
-        if hub is not None:
+        held = hub.held if hub else None
+        if hub is None or held is None or not held.ring:
+            self._taken.discard(name)
+        elif held.until <= now and not (hub.named or hub.members or hub.mail):
+            self._taken.discard(name)
             hub.held = None
             self._vanish_if_empty(hub)
 
