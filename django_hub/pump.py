@@ -21,7 +21,7 @@ PING = "hub.ping"
 
 async def pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], None]) -> None:
     """Run until cancelled. A parcel that can't be read is dropped, a layer that fails is tried again.
-    ``heard`` is called when a ping comes back.
+    ``heard`` is called with all that comes.
 
     One for the whole process, never cancelled for one client: a cancelled receive of the Redis layer
     can lose what it had taken, of everybody.
@@ -47,8 +47,8 @@ async def _pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], 
             await asyncio.sleep(next(pauses))
             continue
         pauses = waits()
+        heard()
         if message.get("type") == PING:
-            heard()
             continue
         try:
             entries = unpack(message)

@@ -140,15 +140,15 @@ async def test_a_server_binary_that_is_not_there_is_named():
         valkey("/nowhere/redis-server")
 
 
-async def test_a_worker_starts_and_stops():
-    async with worker("chat-events") as process:
+async def test_a_worker_starts_and_stops(broker):
+    async with worker("chat-events", env=broker.env) as process:
         assert process.running
     assert not process.running
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux' own")
 @pytest.mark.may_skip
-async def test_nothing_outlives_a_killed_test_run():
+async def test_nothing_outlives_a_killed_test_run(tmp_path):
     """Not even when pytest itself is killed and can clean up nothing."""
     script = """
 import asyncio
@@ -162,7 +162,12 @@ async def main():
 asyncio.run(main())
 """
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, cwd=ROOT, stdout=subprocess.PIPE
+        sys.executable,
+        "-c",
+        script,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # what it can't remove is pytest's to remove
+        stdout=subprocess.PIPE,
     )
     pid = int(await parent.stdout.readline())
     os.kill(pid, 0)
