@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from django_hub.backoff import waits
 from django_hub.batching import Batcher
 from django_hub.connection import Connection, Departure
+from django_hub.exceptions import Unavailable
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
 from django_hub.messages import Close
@@ -144,7 +145,7 @@ class Clients:
         await self._entering.idle()
 
     async def _enter(self, connections: Sequence[Connection]) -> Sequence[None]:
-        self._process = await self._started()
+        self._process = await self._when_started()
         await asyncio.gather(*(self._groups.enter(group_name(c.hub), self._process) for c in connections))
         for connection in connections:
             if connection.left is None:
@@ -153,6 +154,15 @@ class Clients:
             else:
                 self._groups.leave(group_name(connection.hub))
         return [None] * len(connections)
+
+    async def _when_started(self) -> str:
+        pauses = waits()
+        while True:
+            try:
+                return await self._started()
+            except Unavailable as error:
+                logger.warning("Clients wait to join: %s", error)
+                await asyncio.sleep(next(pauses))
 
     async def _leave(
         self, connection: Connection, departure: Departure, undelivered: list[str | bytes]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -13,9 +15,15 @@ from channels.exceptions import ChannelFull
 from channels.layers import InMemoryChannelLayer, channel_layers
 from django.core.exceptions import ImproperlyConfigured
 
+from django_hub.backoff import waits
 from django_hub.conf import get_settings
 from django_hub.exceptions import Unavailable
 from django_hub.exchange import Exchange
+
+logger = logging.getLogger(__name__)
+
+# A channel that is full for so long, in seconds, is given up.
+_PATIENCE = 10.0
 
 __all__ = ["ChannelFull", "Layer", "get_layer"]
 
@@ -31,6 +39,7 @@ class Layer:
 
     def __init__(self, layer: Any) -> None:
         self.layer = layer
+        self._stuck: set[str] = set()
 
     @property
     def group_expiry(self) -> float:
@@ -38,8 +47,9 @@ class Layer:
         return float(getattr(self.layer, "group_expiry", 86400))
 
     async def new_channel(self) -> str:
-        """A channel for the relay of the running loop."""
-        channel: str = await self.layer.new_channel()
+        """A channel for the relay of the running loop. Raises `Unavailable`."""
+        with _told():
+            channel: str = await self.layer.new_channel()
         return channel
 
     def drop_channel(self, channel: str) -> None:
@@ -56,6 +66,27 @@ class Layer:
         with _told():
             await self.layer.send(channel, message)
 
+    async def send_when_free(self, channel: str, message: dict[str, Any]) -> bool:
+        """As `send`, waiting while the channel is full. False: it stayed full, and the message is dropped.
+
+        One that stayed full for `_PATIENCE` seconds belongs to a process that is dead or hangs: nobody
+        waits for it again until it takes something.
+        """
+        clock = asyncio.get_running_loop().time
+        gives_up = clock() + (0 if channel in self._stuck else _PATIENCE)
+        pauses = waits(first=0.01, most=0.2)
+        while True:
+            try:
+                await self.send(channel, message)
+            except ChannelFull:
+                if clock() >= gives_up:
+                    self._stuck.add(channel)
+                    return False
+                await asyncio.sleep(next(pauses))
+            else:
+                self._stuck.discard(channel)
+                return True
+
     async def group_add(self, group: str, channel: str) -> None:
         """Raises `Unavailable`."""
         with _told():
@@ -70,6 +101,38 @@ class Layer:
         """Raises `Unavailable`."""
         with _told():
             await self.layer.group_send(group, message)
+
+
+class CoreLayer(Layer):
+    """channels_redis' core layer, which drops what is sent to a group where a channel of it is full.
+
+    It says so to nobody (2 servers and 2 workers on 2 cores lost 40,866 of 133,500 broadcasts to it). So
+    the group's channels are read, and each is sent to by itself, which tells when it is full.
+
+    Relied on, as of channels_redis 4.3.0: ``_group_key(group)`` names the sorted set of a group's channels,
+    ``consistent_hash`` and ``connection`` lead to its server.
+    """
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        """As `send_when_free`, to each channel of the group. Raises `Unavailable`."""
+        key = self.layer._group_key(group)  # noqa: SLF001 (there is no public way)
+        connection = self.layer.connection(self.layer.consistent_hash(group))
+        with _told():
+            oldest = time.time() - self.group_expiry
+            names = await connection.zrangebyscore(key, oldest, "+inf")
+        channels = [name.decode() for name in names]
+        taken = await asyncio.gather(*(self.send_when_free(channel, message) for channel in channels))
+        for channel, ok in zip(channels, taken, strict=True):
+            if not ok:
+                logger.warning("%s stays full: a broadcast to %s is dropped there", channel, group)
+
+    @staticmethod
+    def fits(layer: Any) -> bool:
+        """Is that such a layer, with all that is relied on?"""
+        needed = ("_group_key", "consistent_hash", "connection")
+        return type(layer).__module__ == "channels_redis.core" and all(
+            hasattr(layer, name) for name in needed
+        )
 
 
 @contextlib.contextmanager
@@ -157,6 +220,11 @@ def get_layer() -> Layer:
     backend = channel_layers[alias]
     layer = _layers.get(backend)
     if layer is None:
-        layer = InMemoryLayer(backend) if isinstance(backend, InMemoryChannelLayer) else Layer(backend)
+        if isinstance(backend, InMemoryChannelLayer):
+            layer = InMemoryLayer(backend)
+        elif CoreLayer.fits(backend):
+            layer = CoreLayer(backend)
+        else:
+            layer = Layer(backend)
         _layers[backend] = layer
     return layer

@@ -8,7 +8,6 @@ frames to them (pump, fan-out). It runs from its first client to its last, and c
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import logging
 import weakref
@@ -55,7 +54,9 @@ class Relay:
         self._settings = settings
         self._process = ""
         self._refreshed = 0.0
+        self._pinged = 0.0
         self._heard = True
+        self._lost_at: float | None = None
         self._looking: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -67,30 +68,37 @@ class Relay:
 
     async def beat(self) -> None:
         """Show that this process lives. Raises `Unavailable`."""
-        asked = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
         if not await self.store.beat(self._process):
             logger.warning("This process was declared dead, or the store lost it; its clients join again")
+            self._lost_at = now
+        if self._lost_at is not None:
+            # Until it has succeeded: the store tells of it only once.
             await self.groups.refresh()
-            await self.clients.all_join_again(asked)
-        now = asyncio.get_running_loop().time()
+            await self.clients.all_join_again(self._lost_at)
+            self._lost_at = None
         if now - self._refreshed > self._layer.group_expiry / 3:
             await self.groups.refresh()
             self._refreshed = now
-        await self._listen_to_itself()
+        if not self._layer.in_memory:
+            await self._listen_to_itself(now)
 
-    async def _listen_to_itself(self) -> None:
+    async def _listen_to_itself(self, now: float) -> None:
         """A pump that a layer lets hang hears nothing, and says nothing: not even what it was just told."""
+        if now - self._pinged < self._settings.BEAT / 2:
+            return
         if not self._heard:
             logger.warning("Nothing comes from the channel layer any more; listening to it anew")
             self._tasks[0].cancel()
             await asyncio.wait([self._tasks[0]])
             self._tasks[0] = _task(pump(self._layer, self._process, self.fanout, self._hears))
             await self.groups.refresh()
-        self._heard = False
-        with contextlib.suppress(ChannelFull):  # busy, not deaf: it will hear the next one
+        try:
             await self._layer.send(self._process, {"type": PING})
-            return
-        self._heard = True
+            self._heard = False
+        except ChannelFull:
+            self._heard = True  # busy, not deaf
+        self._pinged = now
 
     def _hears(self) -> None:
         self._heard = True
@@ -140,6 +148,7 @@ class Relay:
             await self.store.beat(self._process)
             self._refreshed = asyncio.get_running_loop().time()
             self._heard = True
+            self._lost_at = None
             self._tasks = [
                 _task(pump(self._layer, self._process, self.fanout, self._hears)),
                 _task(self.keeper.run(self.beat, self._settings.BEAT)),

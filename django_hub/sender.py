@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from django_hub.backoff import waits
 from django_hub.batching import Batcher
 from django_hub.exceptions import Unavailable
-from django_hub.layer import ChannelFull, Layer
+from django_hub.layer import Layer
 from django_hub.names import group_name
 from django_hub.parcels import Entry, pack
 
@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 _ENTRIES = 256
 _BYTES = 256 * 1024
 _AT_ONCE = 32
-_TRIES_WHEN_FULL = 4
 
 
 Sent: TypeAlias = "asyncio.Future[Exception | None]"
@@ -98,19 +97,12 @@ class Sender:
         clock = asyncio.get_running_loop().time
         gives_up = clock() + self._patience
         pauses = waits()
-        full = 0
         while True:
             try:
                 if target.is_group:
                     await self._layer.group_send(target.name, message)
-                else:
-                    await self._layer.send(target.name, message)
-            except ChannelFull:
-                full += 1
-                if full > _TRIES_WHEN_FULL:
-                    # Its relay is dead or hangs. Waiting longer would hold up everybody else.
-                    logger.warning("%s is full: %d frames dropped", target.name, frames)
-                    return
+                elif not await self._layer.send_when_free(target.name, message):
+                    logger.warning("%s stays full: %d frames dropped", target.name, frames)
             except Unavailable as error:
                 if clock() > gives_up:
                     raise

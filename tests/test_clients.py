@@ -13,6 +13,7 @@ from django_hub.exceptions import Unavailable
 from django_hub.names import group_name
 from django_hub.parcels import Entry
 from django_hub.stores.memory import MemoryStore
+from django_hub.wires.base import Outgoing
 from tests.apps import GONE, FaultyStore, Line, World, declare_all_dead, mail, make_connection
 from tests.apps import make as make
 from tests.apps import store as store
@@ -427,9 +428,9 @@ async def test_a_slow_client_whose_consumer_is_done_is_cancelled_no_more(
     reader = ann.connection.reader = asyncio.create_task(asyncio.Event().wait())  # type: ignore[assignment]
     ann.line.taking.clear()
     for text in ("1", "2", "3"):
-        await world.relay.sender.broadcast(Entry("lobby", text))
-    await until(lambda: ann.connection.left is not None)
-    ann.connection.reader = None
+        ann.connection.write(Outgoing(text))
+    assert ann.connection.left is not None
+    ann.connection.reader = None  # in the same step: no timer can come between
     await asyncio.sleep(0.03)  # past the last words
     assert not reader.cancelled()
     reader.cancel()

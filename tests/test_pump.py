@@ -23,14 +23,14 @@ class Hall:
         self.layer = FaultyLayer()
         self.fanout = Fanout()
         self.line = Line()
-        self.pings = 0
+        self.heard_something = 0
         self.fanout.add(make_connection("ann", "lobby", self.line))
 
     def start(self) -> None:
         self.task = asyncio.create_task(pump(Layer(self.layer), US, self.fanout, self.hear))
 
     def hear(self) -> None:
-        self.pings += 1
+        self.heard_something += 1
 
     async def send(self, *frames: str) -> None:
         await self.layer.send(US, pack([Entry("lobby", frame) for frame in frames]))
@@ -78,11 +78,15 @@ async def test_what_is_no_parcel_is_dropped(
     assert "no parcel was dropped" in caplog.text
 
 
-async def test_a_ping_that_comes_back_is_heard(hall: Hall) -> None:
+async def test_all_that_comes_is_heard_and_a_ping_is_no_more_than_that(
+    hall: Hall, caplog: pytest.LogCaptureFixture
+) -> None:
     await hall.layer.send(US, {"type": PING})
+    await until(lambda: hall.heard_something == 1)
     await hall.send("next")
     await hall.heard("next")
-    assert hall.pings == 1
+    assert hall.heard_something == 2
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ async def test_a_channel_that_stays_full_loses_the_frames_and_says_so(
     layer.inner.capacity = 1
     await layer.send(US, {"type": "in the way"})
     await sent(sender.direct(US, to_one("one")), sender.direct(US, to_one("two")))
-    assert f"{US} is full: 2 frames dropped" in caplog.text
+    assert f"{US} stays full: 2 frames dropped" in caplog.text
     await layer.receive(US)
     await sent(sender.direct(US, to_one("three")))
     assert await arrived(layer) == [["three"]]
