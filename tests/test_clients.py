@@ -159,16 +159,22 @@ async def test_who_leaves_while_the_relay_starts_leaves_nothing_behind(make: Any
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_relay_that_can_not_start_says_so_and_can_later(
-    make: Any, world: World, store: FaultyStore
+async def test_clients_wait_to_join_while_the_store_is_gone(
+    make: Any, store: FaultyStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.fail["beat"] = [Unavailable("gone")]
+    store.fail["beat"] = [Unavailable("gone"), Unavailable("gone")]
+    assert await asyncio.gather(make("ann").join(), make("bob").join()) == [True, True]
+    assert await mail(store) == [("joined", "ann"), ("joined", "bob")]
+    assert caplog.text.count("Clients wait to join: gone") == 2
+
+
+async def test_a_relay_that_can_not_start_says_so_and_can_later(make: Any, store: FaultyStore) -> None:
+    store.fail["beat"] = [KeyError("bug")]
     ann = make("ann")
-    with pytest.raises(Unavailable):
+    with pytest.raises(KeyError):
         await ann.join()
     await ann.leave()
-    bob = make("bob")
-    assert await bob.join() is True
+    assert await make("bob").join() is True
     assert await mail(store) == [("joined", "bob")]
 
 
