@@ -13,6 +13,7 @@ from typing import Any
 from channels.routing import get_default_application
 
 from django_hub.backoff import waits
+from django_hub.endings import end
 from django_hub.exceptions import Unavailable
 from django_hub.layer import Layer
 
@@ -54,8 +55,7 @@ async def listen(layer: Layer, channel: str, *, grace: float, embedded: bool = F
             pauses = waits()
             await messages.put(message)
     finally:
-        running.cancel()
-        await asyncio.wait([running])
+        await end([running], grace + 1)
 
 
 async def _run_application(scope: dict[str, Any], messages: asyncio.Queue[_Message]) -> None:

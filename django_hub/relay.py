@@ -20,6 +20,7 @@ from django_hub.bells import Bells
 from django_hub.clients import Clients
 from django_hub.conf import Settings, get_settings
 from django_hub.connection import Departure
+from django_hub.endings import end
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
 from django_hub.keeper import Keeper
@@ -89,8 +90,7 @@ class Relay:
             return
         if not self._heard:
             logger.warning("Nothing comes from the channel layer any more; listening to it anew")
-            self._tasks[0].cancel()
-            await asyncio.wait([self._tasks[0]])
+            await end([self._tasks[0]])
             self._tasks[0] = _task(pump(self._layer, self._process, self.fanout, self._hears))
             await self.groups.refresh()
         try:
@@ -176,9 +176,7 @@ class Relay:
                     return
                 self._tasks = []
                 self._listeners = {}
-                for task in tasks:
-                    task.cancel()
-                await asyncio.wait(tasks)
+                await end(tasks, self._settings.SHUTDOWN_GRACE + 2)
         finally:
             self._stopping = None
 

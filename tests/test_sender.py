@@ -147,8 +147,12 @@ async def test_a_full_channel_is_tried_again(layer: FaultyLayer, sender: Sender)
 
 
 async def test_a_channel_that_stays_full_loses_the_frames_and_says_so(
-    layer: FaultyLayer, sender: Sender, caplog: pytest.LogCaptureFixture
+    layer: FaultyLayer,
+    sender: Sender,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("django_hub.layer._PATIENCE", 0.1)
     layer.inner.capacity = 1
     await layer.send(US, {"type": "in the way"})
     await sent(sender.direct(US, to_one("one")), sender.direct(US, to_one("two")))

@@ -17,10 +17,10 @@ from tests.live.chat import PATIENCE, ChatClient
 from tests.live.servers import WebServer, daphne, eventually, uvicorn
 
 APP = "demo_project.asgi:application"
-SERVERS = {
-    "daphne": lambda: daphne(APP),
-    "uvicorn": lambda: uvicorn(APP),
-    "uvicorn-uvloop": lambda: uvicorn(APP, loop="uvloop"),
+SERVERS = {"daphne": lambda: daphne(APP), "uvicorn": lambda: uvicorn(APP, loop="uvloop")}
+# Which have a smaller part in production, and get a smaller part of the tests.
+OTHER_SERVERS = {
+    "uvicorn-asyncio": lambda: uvicorn(APP),
     "uvicorn-websockets": lambda: uvicorn(APP, ws="websockets"),
     "uvicorn-wsproto": lambda: uvicorn(APP, ws="wsproto"),
 }
@@ -299,6 +299,28 @@ async def test_the_lobby_lists_live_rooms_and_forgets_empty_ones(server: WebServ
         return "seen-in-the-lobby" not in await lobby()
 
     await eventually(gone, timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("kind", OTHER_SERVERS)
+async def test_the_other_servers_do_the_same(kind: str) -> None:
+    server = OTHER_SERVERS[kind]()
+    async with server, ChatClient(server, "room", "ann") as ann:
+        await ann.until(type="joined", client="ann")
+        async with ChatClient(server, "room", "bob") as bob:
+            await bob.until(type="joined", client="bob")
+            for data in (b"", b"\x00\xff" * 30_000):
+                await bob.socket.send(data)
+                assert await bob.next() == data
+            async with ChatClient(server, "room", "bob") as newer:
+                assert await bob.closed() == 4409
+                await newer.until(type="members")
+                await newer.socket.send("x" * 70_000)
+                assert await newer.closed() == 1009
+        assert (await ann.until(type="left", reason="close"))["client"] == "bob"
+        async with ChatClient(server, "a%20room", "bob") as refused:
+            assert await refused.closed() == 4400
+        assert await ann.here() == ["ann"]
+    assert server.complaints() == []
 
 
 @pytest.mark.parametrize("kind", ["daphne", "uvicorn"])

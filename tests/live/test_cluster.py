@@ -109,7 +109,7 @@ async def keys(broker: Broker) -> list[str]:
         return [key for key in await client.keys("*hub*") if not key.startswith("asgispecific")]
 
 
-@pytest.mark.parametrize(("layer", "messages"), [("core", 10_000), ("pubsub", 4_000)])
+@pytest.mark.parametrize(("layer", "messages"), [("core", 10_000), ("pubsub", 2_000)])
 async def test_every_message_is_handled_once_and_heard_once_in_one_order(
     start: Start, broker: Broker, layer: str, messages: int
 ) -> None:

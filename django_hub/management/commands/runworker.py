@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.autoreload import run_with_reloader
 
 from django_hub.conf import get_settings
+from django_hub.endings import end
 from django_hub.layer import Layer, get_layer
 from django_hub.listener import listen
 from django_hub.relay import get_relay
@@ -73,24 +74,22 @@ class Command(BaseCommand):
                 '"channel": ChannelNameRouter({"my-events": MyEvents.as_asgi()})}); or name the channels.'
             )
         grace = settings.SHUTDOWN_GRACE if options["grace"] is None else options["grace"]
+        asyncio.run(self._work(layer, channels, grace))
+
+    async def _work(self, layer: Layer, channels: list[str], grace: float) -> None:
+        """Listen on the channels until SIGTERM or SIGINT, then end in order."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        # Not before: from here on it can be told to stop.
         self.stdout.write(f"Running worker for channels {', '.join(channels)}")
-        asyncio.run(work(layer, channels, grace))
-
-
-async def work(layer: Layer, channels: list[str], grace: float) -> None:
-    """Listen on the channels until SIGTERM or SIGINT, then end in order."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    listeners = [asyncio.create_task(listen(layer, channel, grace=grace)) for channel in channels]
-    await stop.wait()
-    logger.info("Stopping: finishing what is in hand")
-    for listener in listeners:
-        listener.cancel()
-    await asyncio.wait(listeners)
-    await get_relay().idle()
-    await get_store().close()
+        listeners = [asyncio.create_task(listen(layer, channel, grace=grace)) for channel in channels]
+        await stop.wait()
+        logger.info("Stopping: finishing what is in hand")
+        await end(listeners, grace + 2)
+        await get_relay().idle()
+        await get_store().close()
 
 
 def hub_channels(application: Any) -> list[str]:
