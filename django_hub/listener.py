@@ -38,24 +38,29 @@ async def listen(layer: Layer, channel: str, *, grace: float, embedded: bool = F
     """
     messages: asyncio.Queue[_Message] = asyncio.Queue(maxsize=1000)
     scope = {"type": "channel", "channel": channel, GRACE: grace, EMBEDDED: embedded}
+    receiving = asyncio.create_task(_receive(layer, channel, messages))
     running = asyncio.create_task(_run_application(scope, messages))
-    pauses = waits()
     try:
-        while True:
-            try:
-                message = await layer.receive(channel)
-            except Unavailable as error:
-                logger.warning("Nothing comes on %s, for now: %s", channel, error)
-                await asyncio.sleep(next(pauses))
-                continue
-            except Exception:
-                logger.exception("The channel layer gave nothing on %s; trying again", channel)
-                await asyncio.sleep(next(pauses))
-                continue
+        await asyncio.wait([receiving, running])
+    finally:
+        await end([receiving])
+        await end([running], grace + 1)
+
+
+async def _receive(layer: Layer, channel: str, messages: asyncio.Queue[_Message]) -> None:
+    pauses = waits()
+    while True:
+        try:
+            message = await layer.receive(channel)
+        except Unavailable as error:
+            logger.warning("Nothing comes on %s, for now: %s", channel, error)
+            await asyncio.sleep(next(pauses))
+        except Exception:
+            logger.exception("The channel layer gave nothing on %s; trying again", channel)
+            await asyncio.sleep(next(pauses))
+        else:
             pauses = waits()
             await messages.put(message)
-    finally:
-        await end([running], grace + 1)
 
 
 async def _run_application(scope: dict[str, Any], messages: asyncio.Queue[_Message]) -> None:

@@ -15,10 +15,11 @@ from channels.exceptions import StopConsumer
 from django_hub.batching import Batcher
 from django_hub.bells import WAKE
 from django_hub.conf import get_settings
+from django_hub.endings import end
 from django_hub.events import Event, Joined, Left, Message
 from django_hub.layer import get_layer
 from django_hub.listener import EMBEDDED, GRACE
-from django_hub.relay import get_relay
+from django_hub.relay import Relay, get_relay
 from django_hub.service import HubService
 from django_hub.stores.registry import get_store
 
@@ -86,11 +87,7 @@ class HubEvents(AsyncConsumer):
                 "runs the channel application by itself."
             )
         relay = get_relay()
-        keeping = None
-        if not scope.get(EMBEDDED):
-            for remark in await get_store().remarks():
-                logger.warning(remark)
-            keeping = asyncio.create_task(relay.keeper.run(_no_beat, settings.BEAT))
+        keeping = [] if scope.get(EMBEDDED) else [asyncio.create_task(_keep(relay, settings.BEAT))]
         service = HubService(self.handle, get_store(), relay.bells, settings.MAX_CONCURRENT_HUBS)
         others: Batcher[dict[str, Any], None] = Batcher(self._dispatch_others, most=1)
         try:
@@ -105,8 +102,7 @@ class HubEvents(AsyncConsumer):
         except StopConsumer:
             pass
         finally:
-            if keeping is not None:
-                keeping.cancel()
+            await end(keeping)
             await service.close(scope.get(GRACE, settings.SHUTDOWN_GRACE))
 
     async def _dispatch_others(self, messages: Sequence[dict[str, Any]]) -> Sequence[None]:
@@ -120,6 +116,13 @@ class HubEvents(AsyncConsumer):
             except Exception:
                 logger.exception("Message of type %r on its channel failed", message.get("type"))
         return [None] * len(messages)
+
+
+async def _keep(relay: Relay, every: float) -> None:
+    """What a worker process does beside its hubs."""
+    for remark in await relay.store.remarks():
+        logger.warning(remark)
+    await relay.keeper.run(_no_beat, every)
 
 
 async def _no_beat() -> None:
