@@ -6,13 +6,14 @@ The floors of this package; a file imports only from those below it:
     consumers  HubConsumer             workers  HubEvents
     sync                               the hub_* functions, blocking
     api                                the hub_* functions
-    adopted · hubs · service           other consumers' sockets; a hub's handle; a worker's hubs
-    relay                              this process's clients
-    outbox · pump                      its parts, the upper
-    sender · groups · bells · fanout · listener     its parts, the lower
-    connection                         one client's socket
+    adopted · hubs                     other consumers' sockets; a hub's handle
+    relay                              this process's clients: the whole
+    clients · keeper · pump · service  its parts, and a worker's hubs
+    outbox · sender · fanout · groups · listener · effects     what these stand on
+    bells · connection                 a worker's bell; one client's socket
     wires                              how frames get onto it
-    stores · layer                     where members and events live; Channels' layer
+    stores                             where members and events live
+    layer · exchange                   Channels' layer; relays within one process
     conf                               settings
     messages · events · names · ...    pure Python
 """

@@ -19,8 +19,8 @@ _adopted: weakref.WeakKeyDictionary[Any, dict[str, Connection]] = weakref.WeakKe
 
 
 def adopted(websocket: Any) -> dict[str, Connection]:
-    """The connections of a consumer, by hub."""
-    return _adopted.get(websocket, {})
+    """The connections of a consumer, by hub. Raises `TypeError` for what is no such consumer."""
+    return _adopted.get(websocket, {}) if _is_consumer(websocket) else {}
 
 
 async def adopt(
@@ -61,7 +61,7 @@ def _is_consumer(websocket: Any) -> bool:
     if isinstance(scope, dict) and scope.get("type") == "websocket" and hasattr(websocket, "base_send"):
         return True
     raise TypeError(
-        "hub_add takes a Channels websocket consumer whose socket is open, as 'self' in its connect(); "
+        "Expected a Channels websocket consumer whose socket is open, as 'self' in its connect(); "
         f"got {type(websocket).__name__}."
     )
 

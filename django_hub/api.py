@@ -20,7 +20,13 @@ from django_hub.exceptions import InvalidMessage
 from django_hub.hubs import Hub
 from django_hub.members import Member, plain_meta
 from django_hub.messages import Close, Frame, Sendable, encode
-from django_hub.names import DEFAULT_EVENTS, new_client_id, require_client_id, require_hub_name
+from django_hub.names import (
+    DEFAULT_EVENTS,
+    new_client_id,
+    require_client_id,
+    require_events_channel,
+    require_hub_name,
+)
 from django_hub.parcels import Entry, Scope
 from django_hub.relay import get_relay
 from django_hub.sender import Sent
@@ -38,9 +44,12 @@ async def hub_create(name: str, *, events: str | None = None) -> Hub:
     """Make a hub that stays without clients, and return it. Called again, it updates the options.
 
     ``events``: the channel whose worker handles it; None leaves what it is (``hub-events`` at first).
+    Give it where consumers with another channel than that will join: the hub's own one counts.
     Hubs need no creating: a client that joins one makes it, until its last client and event are gone.
     Raises `InvalidName`.
     """
+    if events is not None:
+        require_events_channel(events)
     return Hub.of(await get_store().create(require_hub_name(name), events))
 
 
@@ -175,9 +184,11 @@ async def hub_add(
     ``websocket`` is the consumer itself; call this when it has accepted. It goes on as it was: what it
     receives stays its own, `hub_post` hands it on. It leaves with `hub_remove`, with its socket, or when
     the consumer ends in any other way. A consumer may be in several hubs. ``events`` is the channel of a
-    hub that isn't there yet. Raises `InvalidName`, `InvalidMessage` (for ``meta``), `TypeError`.
+    hub that isn't there yet. Waits while the store can't be reached.
+    Raises `InvalidName`, `InvalidMessage` (for ``meta``), `TypeError`.
     """
     name = _name(hub)
+    require_events_channel(events)
     client_id = require_client_id(new_client_id() if client_id is None else client_id)
     plain = plain_meta(meta, get_settings().encoder)
     await adopt(get_relay(), websocket, name, client_id, plain, events)
@@ -191,13 +202,15 @@ async def hub_post(hub: HubName, websocket: Any, data: str | bytes) -> bool:
     """
     if not isinstance(data, (str, bytes)):
         raise InvalidMessage(f"A client's message is str or bytes, as received; got {type(data).__name__}.")
-    connection = adopted(websocket).get(_name(hub))
+    name = _name(hub)
+    connection = adopted(websocket).get(name)
     return connection is not None and await get_relay().clients.post(connection, data)
 
 
 async def hub_remove(hub: HubName, websocket: Any) -> bool:
     """Take an added consumer's socket out of the hub; it stays open. False: it wasn't there."""
-    connection = adopted(websocket).pop(_name(hub), None)
+    name = _name(hub)
+    connection = adopted(websocket).pop(name, None)
     if connection is None or connection.left is not None:
         return False
     await asyncio.shield(get_relay().clients.leave(connection, Departure(reason="close")))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -107,8 +108,8 @@ def _require_type(key: str, value: Any, annotation: str) -> None:
     right_type = isinstance(value, allowed[annotation])
     if annotation in ("float", "int"):
         right_type = right_type and not isinstance(value, bool)
-        if right_type and not value > 0:
-            raise ImproperlyConfigured(f"DJANGO_HUB['{key}'] must be above 0; got {value!r}.")
+        if right_type and not 0 < value < math.inf:
+            raise ImproperlyConfigured(f"DJANGO_HUB['{key}'] must be above 0 and finite; got {value!r}.")
     if not right_type:
         raise ImproperlyConfigured(
             f"DJANGO_HUB['{key}'] is {annotation}; got {type(value).__name__}: {value!r}."

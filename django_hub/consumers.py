@@ -17,7 +17,13 @@ from django_hub.connection import Bounds, Connection, Departure, user_id
 from django_hub.exceptions import InvalidName, Refused
 from django_hub.members import plain_meta
 from django_hub.messages import Close, Sendable, encode
-from django_hub.names import DEFAULT_EVENTS, new_client_id, require_client_id, require_hub_name
+from django_hub.names import (
+    DEFAULT_EVENTS,
+    new_client_id,
+    require_client_id,
+    require_events_channel,
+    require_hub_name,
+)
 from django_hub.relay import Relay, get_relay
 from django_hub.wires.base import Outgoing, Wire
 
@@ -69,6 +75,10 @@ class HubConsumer(AsyncConsumer):
     _meta: dict[str, Any]
     _relay: Relay
     _wire: Wire
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        require_events_channel(cls.events)
 
     # Hooks
 

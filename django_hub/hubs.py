@@ -48,11 +48,12 @@ class Hub:
 
         While this runs the hub's mail is this code's and no worker's; afterwards, or when its process
         died and `HUB_LEASE` is over, it is the worker's again. An event counts as handled when the next one
-        is asked for: leaving the loop with an exception hands the last one out again, to who comes next.
+        is asked for: leaving the loop, in whatever way, hands the last one out again, to who comes next.
         Creates the hub by name if need be. Raises `RuntimeError` where the hub's mail is taken already.
         """
         store, layer = get_store(), get_layer()
-        await store.create(self.name, None)
+        if await store.hub(self.name) is None:
+            await store.create(self.name, None)
         channel = RING + uuid.uuid4().hex
         (claim,) = await store.claim([self.name], channel, channel)
         if claim.lease is not Lease.HELD:

@@ -19,6 +19,7 @@ DEFAULT_EVENTS = "hub-events"
 
 # Channels' own rule for group names (its `\d` and `$` let through Unicode digits and a last newline,
 # which ours must not, for they'd collide), less what our prefix takes of its 99 characters.
+_CHANNEL = re.compile(r"[a-zA-Z0-9\-_.]{1,99}")
 _PLAIN = re.compile(r"[a-zA-Z0-9\-_.]{1,95}")
 
 
@@ -30,6 +31,16 @@ def require_hub_name(name: object) -> str:
 def require_client_id(client_id: object) -> str:
     """``client_id`` itself if it can name a client; raises `InvalidName` if not."""
     return _require(client_id, "client id")
+
+
+def require_events_channel(channel: object) -> str:
+    """``channel`` itself if a worker can listen on it; raises `InvalidName` if not."""
+    if isinstance(channel, str) and _CHANNEL.fullmatch(channel):
+        return channel
+    raise InvalidName(
+        "An events channel is named with 1 to 99 ASCII letters, digits, hyphens, underscores or periods, "
+        f"as in ChannelNameRouter; got {channel!r:.80}."
+    )
 
 
 def new_client_id() -> str:

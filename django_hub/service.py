@@ -147,13 +147,14 @@ class HubService:
                     if not isinstance(event, Message):
                         effects.forget(event.client_id)
                     await self._handle(event)
-                except (Exception, asyncio.CancelledError) as error:
+                except (Exception, asyncio.CancelledError, SystemExit) as error:
                     task = asyncio.current_task()
                     if task is not None and task.cancelling():
                         commit = Commit(claim.hub, claim.token, done, tuple(dead), release=True)
                         await self._asked(self._commits, commit)
                         raise
-                    # A cancellation that is not ours, of a task the handler awaited, is a failure as any.
+                    # A cancellation that is not ours, of a task the handler awaited, is a failure as any;
+                    # and code that wants to end its process must not end all the others' sockets.
                     logger.exception("Event %d of hub %s failed: a dead letter", letter.position, claim.hub)
                     dead.append(dead_letter(claim.hub, letter, error))
                     self._refreshed = 0.0

@@ -264,7 +264,7 @@ class Plain(AsyncConsumer):
 
 @pytest.mark.parametrize("what", [None, "text", object(), Plain()], ids=["None", "str", "object", "worker"])
 async def test_what_is_no_websocket_consumer_is_refused(world: World, what: Any) -> None:
-    with pytest.raises(TypeError, match="takes a Channels websocket consumer"):
+    with pytest.raises(TypeError, match="Expected a Channels websocket consumer"):
         await hub_add("lobby", what)
 
 

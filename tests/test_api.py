@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django_hub.api import (
     current_hub,
     current_hubs,
+    hub_add,
     hub_broadcast,
     hub_create,
     hub_destroy,
@@ -21,6 +22,7 @@ from django_hub.api import (
     hub_remove,
     hub_send,
 )
+from django_hub.consumers import HubConsumer
 from django_hub.events import Event, Joined, Left, Message
 from django_hub.exceptions import InvalidMessage, InvalidName
 from django_hub.hubs import Hub
@@ -488,9 +490,20 @@ async def test_an_unknown_key_in_the_settings_is_named(settings: Any) -> None:
     settings.DJANGO_HUB = {}
 
 
-async def test_what_belongs_to_no_consumer_is_in_no_hub(world: World) -> None:
-    assert await hub_post("lobby", Socketlike(), "x") is False
-    assert await hub_remove("lobby", Socketlike()) is False
+async def test_what_is_no_consumer_is_refused_with_what_is_one(world: World) -> None:
+    for call in (hub_post("lobby", Socketlike(), "x"), hub_remove("lobby", Socketlike())):
+        with pytest.raises(TypeError, match="Expected a Channels websocket consumer .* got Socketlike"):
+            await call
+
+
+@pytest.mark.parametrize("channel", ["", "a b", "é", "x" * 100, 5, "a!b"])
+async def test_a_channel_nobody_can_listen_on_is_refused(world: World, channel: Any) -> None:
+    with pytest.raises(InvalidName, match="An events channel is named with"):
+        await hub_create("lobby", events=channel)
+    with pytest.raises(InvalidName, match="An events channel is named with"):
+        await hub_add("lobby", Socketlike(), "ann", events=channel)
+    with pytest.raises(InvalidName, match="An events channel is named with"):
+        type("Room", (HubConsumer,), {"events": channel})
 
 
 async def test_a_post_is_str_or_bytes(world: World) -> None:

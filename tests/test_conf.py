@@ -123,13 +123,16 @@ def test_a_value_of_a_wrong_type_is_refused(key):
 def test_a_number_that_is_not_above_zero_is_refused(key, value):
     with (
         hub(**{key: value}),
-        pytest.raises(ImproperlyConfigured, match=rf"DJANGO_HUB\['{key}'\] must be above 0; got {value}"),
+        pytest.raises(
+            ImproperlyConfigured, match=rf"DJANGO_HUB\['{key}'\] must be above 0 and finite; got {value}"
+        ),
     ):
         get_settings()
 
 
-def test_not_a_number_is_refused():
-    with hub(BEAT=float("nan")), pytest.raises(ImproperlyConfigured, match="must be above 0; got nan"):
+@pytest.mark.parametrize("text", ["nan", "inf"])
+def test_not_a_number_and_infinity_are_refused(text):
+    with hub(BEAT=float(text)), pytest.raises(ImproperlyConfigured, match=f"and finite; got {text}"):
         get_settings()
 
 

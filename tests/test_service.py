@@ -27,7 +27,7 @@ class Shop:
         self.clock = Clock()
         self.store = FaultyStore(Limits(**limits), self.clock)
         self.handled: list[tuple[str, ...]] = []
-        self.failing: dict[str, Exception] = {}
+        self.failing: dict[str, BaseException] = {}
         self.gates: dict[str, asyncio.Event] = {}
         self.reached: list[str] = []
         self.cancelling: set[str] = set()
@@ -382,6 +382,16 @@ async def test_a_cancellation_that_is_not_ours_is_a_failure_as_any(shop: Shop) -
     await shop.said("2")
     await shop.done()
     assert [letter.error for letter in await shop.store.dead_letters("a")] == ["CancelledError: "]
+
+
+async def test_a_handler_that_wants_to_end_its_process_ends_nothing(shop: Shop) -> None:
+    """It may have called code that was written for a command line; others' sockets may be in this process."""
+    shop.failing["1"] = SystemExit(3)
+    await shop.post("a", "1", "2")
+    shop.service.wake(["a"])
+    await shop.said("2")
+    await shop.done()
+    assert [letter.error for letter in await shop.store.dead_letters("a")] == ["SystemExit: 3"]
 
 
 async def test_what_is_given_back_with_mail_left_is_rung_for(shop: Shop) -> None:

@@ -132,7 +132,7 @@ async def test_they_share_one_thread(world: World) -> None:
 
 
 async def test_what_belongs_to_a_socket_refuses_what_is_none(world: World) -> None:
-    with pytest.raises(TypeError, match="takes a Channels websocket consumer"):
+    with pytest.raises(TypeError, match="Expected a Channels websocket consumer"):
         await in_thread(lambda: sync.hub_add("lobby", object()))
 
 

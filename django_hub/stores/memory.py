@@ -43,6 +43,9 @@ from django_hub.stores.ops import (
 # is told apart from a new one. More than a client can open while one call is repeated.
 _REMEMBERED = 8
 
+# Hubs whose dead letters are kept: whoever may name hubs must not fill the memory with their failures.
+_GRAVEYARD = 100
+
 
 @dataclass(slots=True)
 class _Held:
@@ -410,6 +413,10 @@ class MemoryStore(Store):
         if commit.dead:
             graves = self._dead.setdefault(commit.hub, deque(maxlen=self.limits.dead_letters))
             graves.extend(commit.dead)
+            # The newest last, so that hubs which nobody visits any more are the first to be forgotten.
+            self._dead[commit.hub] = self._dead.pop(commit.hub)
+            if len(self._dead) > _GRAVEYARD:
+                del self._dead[next(iter(self._dead))]
 
     def _forget_dead_letters(self, hub: str) -> None:
         letters = self._dead.get(hub)

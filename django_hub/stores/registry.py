@@ -44,7 +44,7 @@ def store_host() -> dict[str, Any] | None:
     match settings.STORE:
         case "memory":
             return None
-        case str() as address if "://" in address:
+        case str() as address if address.partition("://")[0] in ("redis", "rediss", "unix"):
             return {"address": address}
         case str() as unknown:
             raise ImproperlyConfigured(

@@ -27,8 +27,7 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
     site = tmp_path / "mysite"
     site.mkdir()
     (site / "__init__.py").touch()
-    (site / "urls.py").write_text("urlpatterns = []\n")
-    for name in ("settings", "rooms", "asgi"):
+    for name in ("settings", "rooms", "asgi", "urls"):
         (site / f"{name}.py").write_text(block_after(f"`mysite/{name}.py`"))
 
     async def talk() -> None:

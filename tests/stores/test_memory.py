@@ -281,3 +281,17 @@ async def test_the_store_runs_no_task():
     await store.apply([join()])
     await store.beat("p1")
     assert asyncio.all_tasks() == before
+
+
+async def test_dead_letters_of_ever_new_hubs_do_not_fill_the_memory():
+    """Whoever may name a hub can make its handler fail: the hubs that failed longest ago are forgotten."""
+    store = MemoryStore()
+    for number in range(150):
+        name = f"h{number}"
+        await store.apply([join(name)])
+        (held,) = await store.claim([name], "w1")
+        position = held.batch[-1].position
+        dead = DeadLetter(hub=name, position=position, body="[]", error="failed", at=time.time())
+        await store.commit([Commit(name, held.token, position, (dead,))])
+    assert await store.dead_letters("h0") == []
+    assert [letter.hub for letter in await store.dead_letters("h149")] == ["h149"]
