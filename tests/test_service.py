@@ -385,7 +385,7 @@ async def test_a_cancellation_that_is_not_ours_is_a_failure_as_any(shop: Shop) -
 
 
 async def test_a_handler_that_wants_to_end_its_process_ends_nothing(shop: Shop) -> None:
-    """It may have called code that was written for a command line; others' sockets may be in this process."""
+    """It may call code that was written for a command line; others' sockets are in this process."""
     shop.failing["1"] = SystemExit(3)
     await shop.post("a", "1", "2")
     shop.service.wake(["a"])
