@@ -28,7 +28,7 @@ async def redis(server):
 
 
 class TestRedisStore(StoreContract):
-    unit = 40 * MS
+    unit = 30 * MS
 
     @pytest.fixture
     async def store(self, redis):
