@@ -10,6 +10,8 @@ from django_hub.stores.redis import RedisStore
 from tests.live.servers import MS, valkey
 from tests.stores.contract import StoreContract, limits_for
 
+pytestmark = pytest.mark.broker
+
 
 @pytest.fixture(scope="module")
 def server():
