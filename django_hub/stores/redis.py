@@ -20,7 +20,6 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 from django_hub.events import read_description
-from django_hub.exceptions import Unavailable
 from django_hub.limits import Limits
 from django_hub.members import Member
 from django_hub.names import DEFAULT_EVENTS, group_name
@@ -346,8 +345,8 @@ class RedisStore(Store):
 
     async def remarks(self) -> list[str]:
         try:
-            policy = (await self._scripts.ask("CONFIG", "GET", "maxmemory-policy"))[1]
-        except (Unavailable, RedisError, KeyError, IndexError):
+            policy = (await self._redis.config_get("maxmemory-policy"))["maxmemory-policy"]
+        except (RedisError, OSError, KeyError):
             return []  # a hosted Redis may not tell
         if policy in ("noeviction", "volatile-lru", "volatile-lfu", "volatile-ttl", "volatile-random"):
             return []
