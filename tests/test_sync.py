@@ -153,6 +153,10 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.may_skip
 def test_a_forked_process_gets_a_loop_of_its_own() -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKED], timeout=30, capture_output=True, check=False
+        [sys.executable, "-W", "ignore", "-c", FORKED],
+        timeout=30,
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr.decode()
