@@ -16,6 +16,7 @@ from django_hub.exceptions import InvalidMessage, InvalidName
 from django_hub.hubs import Hub
 from tests.apps import EVENTS, World
 from tests.apps import world as world
+from tests.live.servers import ROOT
 
 NAMES = [
     name
