@@ -447,12 +447,14 @@ async def test_who_is_replaced_before_it_knows_that_it_joined_is_closed(
     make: Any, world: World, store: FaultyStore
 ) -> None:
     """Its own call is answered late: a newer connection has its id by then."""
-    store.lost = {"apply": 1}
+    store.line = asyncio.Event()
     old = make("ann")
     joining = asyncio.create_task(old.join())
     await until(lambda: store.applied)
+    await MemoryStore.apply(store, store.applied[0])  # the call whose reply is lost; the next repeats it
     newer = make_connection("ann")
     await MemoryStore.apply(store, [newer.join_op("another process")])
+    store.line.set()
     assert await joining is False
     await world.relay.idle()
     assert old.line.frames == [4409]
