@@ -13,7 +13,7 @@ The floors of this package; a file imports only from those below it:
     bells · connection                 a worker's bell; one client's socket
     wires                              how frames get onto it
     stores                             where members and events live
-    layer · exchange                   Channels' layer; relays within one process
+    layers                             Channels' layers; relays within one process
     conf                               settings
     messages · events · names · ...    pure Python
 """

@@ -30,6 +30,7 @@ from django_hub.names import (
 from django_hub.parcels import Entry, Scope
 from django_hub.relay import get_relay
 from django_hub.sender import Sent
+from django_hub.stores.ops import Address
 from django_hub.stores.registry import get_store
 
 HubName: TypeAlias = "Hub | str"
@@ -125,18 +126,13 @@ async def hub_send(
     """
     require_client_id(client_id)
     frames = [_encoded(each) for each in (message if isinstance(message, list) else [message])]
-    members = effects_in_hand() or get_store()
-    if hub is None:
-        member = await get_store().find(client_id)
-    else:
-        member = await members.member(_name(hub), client_id)
-    if member is None:
+    found = await _find(client_id, hub)
+    if found is None:
         return False
-    to = (member.connection,)
+    name, address = found
+    to = (address.connection,)
     sender = get_relay().sender
-    await _sent(
-        [sender.direct(member.process, Entry(member.hub, frame, Scope.ONLY, to)) for frame in frames]
-    )
+    await _sent([sender.direct(address.process, Entry(name, frame, Scope.ONLY, to)) for frame in frames])
     return True
 
 
@@ -215,6 +211,20 @@ async def hub_remove(hub: HubName, websocket: Any) -> bool:
         return False
     await asyncio.shield(get_relay().clients.leave(connection, Departure(reason="close")))
     return True
+
+
+async def _find(client_id: str, hub: HubName | None) -> tuple[str, Address] | None:
+    """A client's hub, and where it is."""
+    if hub is None:
+        member = await get_store().find(client_id)
+    else:
+        name = _name(hub)
+        effects = effects_in_hand()
+        if effects is not None and effects.hub == name:
+            address = await effects.address(client_id)
+            return (name, address) if address else None
+        member = await get_store().member(name, client_id)
+    return (member.hub, Address(member.process, member.connection)) if member else None
 
 
 async def _sent(sent: list[Sent]) -> None:

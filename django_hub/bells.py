@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from django_hub.batching import Batcher
 from django_hub.exceptions import Unavailable
-from django_hub.layer import ChannelFull, Layer
+from django_hub.layers.base import ChannelFull, Layer
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
 from django_hub.conf import get_settings
-from django_hub.layer import get_layer
+from django_hub.layers.choice import get_layer
 from django_hub.stores.registry import layer_hosts, store_host
 
 

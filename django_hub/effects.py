@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextvars import ContextVar
 
-from django_hub.members import Member
-from django_hub.stores.base import Store
+from django_hub.stores.ops import Address
 
 logger = logging.getLogger(__name__)
 
@@ -24,24 +23,28 @@ _current: ContextVar[Effects | None] = ContextVar("django_hub.effects", default=
 
 
 class Effects:
-    """Those of one batch of a hub's events; ``senders`` are the clients it is likely to answer."""
+    """Those of one batch of a hub's events; ``senders`` are the clients it is likely to answer, and
+    ``look_up`` tells where clients of the hub are."""
 
-    def __init__(self, store: Store, hub: str, senders: Collection[str]) -> None:
-        self._store = store
-        self._hub = hub
+    def __init__(
+        self,
+        look_up: Callable[[Collection[str]], Awaitable[dict[str, Address]]],
+        hub: str,
+        senders: Collection[str],
+    ) -> None:
+        self._look_up = look_up
+        self.hub = hub
         self._senders = senders
-        self._known: dict[str, Member] = {}
+        self._known: dict[str, Address] = {}
         self._sent: list[asyncio.Future[Exception | None]] = []
         self.over = False
 
-    async def member(self, hub: str, client_id: str) -> Member | None:
-        """As `Store.member`: looked up once a batch, for all of the batch's senders together."""
-        if hub != self._hub:
-            return await self._store.member(hub, client_id)
+    async def address(self, client_id: str) -> Address | None:
+        """Where a client of the hub is: looked up once a batch, for all of the batch's senders together."""
         if client_id not in self._known:
             # Who is not there is not remembered: a client may join while the batch is handled.
             wanted = {client_id, *(self._senders if not self._known else ())}
-            self._known |= await self._store.lookup(hub, wanted)
+            self._known |= await self._look_up(wanted)
         return self._known.get(client_id)
 
     def forget(self, client_id: str) -> None:
@@ -59,7 +62,7 @@ class Effects:
         sent, self._sent = self._sent, []
         for future in sent:
             if (error := await future) is not None:
-                logger.error("An answer to events of hub %s was not sent: %s", self._hub, error)
+                logger.error("An answer to events of hub %s was not sent: %s", self.hub, error)
 
     async def __aenter__(self) -> None:
         self._token = _current.set(self)

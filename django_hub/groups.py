@@ -8,7 +8,7 @@ import logging
 
 from django_hub.backoff import waits
 from django_hub.exceptions import Unavailable
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 
 logger = logging.getLogger(__name__)
 

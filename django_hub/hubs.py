@@ -12,7 +12,7 @@ from django_hub.bells import RING
 from django_hub.deadletters import dead_letter
 from django_hub.events import Event, read_body
 from django_hub.exceptions import Unavailable, UnreadableEvent
-from django_hub.layer import get_layer
+from django_hub.layers.choice import get_layer
 from django_hub.names import DEFAULT_EVENTS
 from django_hub.relay import get_relay
 from django_hub.stores.base import Store

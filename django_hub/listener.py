@@ -15,7 +15,7 @@ from channels.routing import get_default_application
 from django_hub.backoff import waits
 from django_hub.endings import end
 from django_hub.exceptions import Unavailable
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 
 logger = logging.getLogger(__name__)
 

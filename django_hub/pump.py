@@ -9,7 +9,7 @@ from collections.abc import Callable
 from django_hub.backoff import waits
 from django_hub.exceptions import Unavailable
 from django_hub.fanout import Fanout
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 from django_hub.parcels import unpack
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,8 @@ from django_hub.endings import end
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
 from django_hub.keeper import Keeper
-from django_hub.layer import ChannelFull, Layer, get_layer
+from django_hub.layers.base import ChannelFull, Layer
+from django_hub.layers.choice import get_layer
 from django_hub.listener import listen
 from django_hub.outbox import Outbox
 from django_hub.pump import PING, pump

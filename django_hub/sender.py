@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from django_hub.backoff import waits
 from django_hub.batching import Batcher
 from django_hub.exceptions import Unavailable
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 from django_hub.names import group_name
 from django_hub.parcels import Entry, pack
 
@@ -23,6 +24,8 @@ _ENTRIES = 256
 _BYTES = 256 * 1024
 _AT_ONCE = 32
 
+
+T = TypeVar("T")
 
 Sent: TypeAlias = "asyncio.Future[Exception | None]"
 
@@ -68,8 +71,14 @@ class Sender:
         await self._waiting.idle()
 
     async def _flush(self, items: Sequence[_Addressed]) -> Sequence[Exception | None]:
+        routes = await self._routes({item.target for item in items if item.target.is_group})
+        routed = [
+            _Addressed(target, item.entry)
+            for item in items
+            for target in routes.get(item.target, (item.target,))
+        ]
         failures: dict[_Target, Exception] = {}
-        for stage in _stages(items):
+        for stage in _stages(routed):
             parcels = [(target, part) for target, entries in stage.items() for part in _parts(entries)]
             for start in range(0, len(parcels), _AT_ONCE):
                 await self._room()
@@ -87,36 +96,56 @@ class Sender:
                     for target, result in zip(by_target, results, strict=True)
                     if isinstance(result, Exception)
                 }
-        return [failures.get(item.target) for item in items]
+        if not failures:
+            return [None] * len(items)
+        return [
+            next((failures[to] for to in routes.get(item.target, (item.target,)) if to in failures), None)
+            for item in items
+        ]
+
+    async def _routes(self, groups: Collection[_Target]) -> Mapping[_Target, Sequence[_Target]]:
+        """The channels of groups, where the layer can tell them."""
+        if not groups:
+            return {}
+        names = [group.name for group in groups]
+        routes = await self._patiently(lambda: self._layer.routes(names), "look for their relays")
+        return {
+            group: [_Target(channel, is_group=False) for channel in routes[group.name]]
+            for group in groups
+            if group.name in routes
+        }
 
     async def _send(self, target: _Target, parts: Sequence[list[Entry]]) -> None:
         for part in parts:
-            await self._send_part(target, pack(part), len(part))
+            message = pack(part)
+            if target.is_group:
+                await self._patiently(partial(self._layer.group_send, target.name, message), "wait")
+            elif not await self._patiently(
+                partial(self._layer.send_when_free, target.name, message), "wait"
+            ):
+                logger.warning("%s stays full: %d frames dropped", target.name, len(part))
 
-    async def _send_part(self, target: _Target, message: dict[str, Any], frames: int) -> None:
+    async def _patiently(self, call: Callable[[], Awaitable[T]], what: str) -> T:
+        """The layer's answer, asked for again while the broker can't be reached and there is patience."""
         clock = asyncio.get_running_loop().time
         gives_up = clock() + self._patience
         pauses = waits()
         while True:
             try:
-                if target.is_group:
-                    await self._layer.group_send(target.name, message)
-                elif not await self._layer.send_when_free(target.name, message):
-                    logger.warning("%s stays full: %d frames dropped", target.name, frames)
+                return await call()
             except Unavailable as error:
                 if clock() > gives_up:
                     raise
-                logger.warning("%d frames wait: %s", frames, error)
-            else:
-                return
+                logger.warning("Frames %s: %s", what, error)
             await asyncio.sleep(next(pauses))
 
 
 def _stages(items: Sequence[_Addressed]) -> list[dict[_Target, list[Entry]]]:
     """Group entries by target, without changing the order that a client of any hub can see.
 
-    A client hears its hub's group and its relay's channel, and the two may not overtake each other. So a
-    hub's entries go to a later stage whenever they change between the two; stages are sent one by one.
+    Where a group's channels are not known, a client hears its hub's group and its relay's channel, and the
+    two may not overtake each other. So a hub's entries go to a later stage whenever they change between
+    the two; stages are sent one by one.
     """
     stages: list[dict[_Target, list[Entry]]] = []
     last: dict[str, tuple[int, bool]] = {}

@@ -6,8 +6,9 @@ import asyncio
 import contextvars
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from channels.db import aclose_old_connections
 
@@ -19,7 +20,7 @@ from django_hub.effects import Effects
 from django_hub.events import Event, Joined, Message, read_body
 from django_hub.exceptions import Unavailable, UnreadableEvent
 from django_hub.stores.base import Store
-from django_hub.stores.ops import Claim, Commit, DeadLetter, Lease, Letter
+from django_hub.stores.ops import Address, Claim, Commit, DeadLetter, Lease, Letter
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,10 @@ logger = logging.getLogger(__name__)
 _STALE = 1.0
 
 Item = TypeVar("Item")
+
+# Clients of a hub, and where those of them are that are members.
+_Wanted: TypeAlias = tuple[str, Collection[str]]
+_Found: TypeAlias = dict[str, Address]
 
 
 class _Serving:
@@ -61,6 +66,7 @@ class HubService:
         self._queued: dict[str, None] = {}
         self._claims: Batcher[str, Claim] = Batcher(self._claim)
         self._commits: Batcher[Commit, Claim] = Batcher(store.commit)
+        self._addresses: Batcher[_Wanted, _Found] = Batcher(self._look_up)
         self._renewing: asyncio.Task[None] | None = None
         self._closing = False
         self._refreshed = 0.0
@@ -136,7 +142,7 @@ class HubService:
         done = 0
         events = [_read(claim.hub, letter) for letter in claim.batch]
         senders = {event.client_id for event in events if isinstance(event, (Joined, Message))}
-        effects = Effects(self._store, claim.hub, senders)
+        effects = Effects(partial(self._address, claim.hub), claim.hub, senders)
         async with effects:
             for letter, event in zip(claim.batch, events, strict=True):
                 if self._closing or serving.lost:
@@ -163,6 +169,14 @@ class HubService:
 
     async def _claim(self, hubs: Sequence[str]) -> list[Claim]:
         return await self._store.claim(hubs, self._worker)
+
+    async def _address(self, hub: str, client_ids: Collection[str]) -> _Found:
+        return await self._addresses.put((hub, client_ids))
+
+    async def _look_up(self, asked: Sequence[_Wanted]) -> list[_Found]:
+        # A hub stands here once: it has one batch in hand at a time.
+        found = await self._store.addresses(dict(asked))
+        return [found[hub] for hub, _ in asked]
 
     async def _asked(self, batcher: Batcher[Item, Claim], item: Item) -> Claim:
         """The store's answer, however long it takes: claims and commits can be repeated."""

@@ -17,7 +17,7 @@ from django_hub.bells import WAKE
 from django_hub.conf import get_settings
 from django_hub.endings import end
 from django_hub.events import Event, Joined, Left, Message
-from django_hub.layer import get_layer
+from django_hub.layers.choice import get_layer
 from django_hub.listener import EMBEDDED, GRACE
 from django_hub.relay import Relay, get_relay
 from django_hub.service import HubService

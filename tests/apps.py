@@ -19,7 +19,8 @@ from django_hub.connection import Bounds, Connection, Departure
 from django_hub.consumers import HubConsumer
 from django_hub.events import Event, Joined, Left, Message, read_body
 from django_hub.exceptions import Unavailable
-from django_hub.layer import InMemoryLayer, get_layer
+from django_hub.layers.choice import get_layer
+from django_hub.layers.memory import InMemoryLayer
 from django_hub.limits import Limits
 from django_hub.relay import Relay, get_relay
 from django_hub.stores import registry

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from django_hub.bells import WAKE, Bells
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 from tests.apps import FaultyLayer
 from tests.apps import world as world
 

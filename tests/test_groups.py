@@ -6,7 +6,7 @@ import time
 import pytest
 
 from django_hub.groups import Groups
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 from tests.apps import FaultyLayer
 from tests.apps import world as world
 from tests.sockets import turns, until

@@ -8,7 +8,7 @@ import pytest
 from django_hub.bells import Bells
 from django_hub.exceptions import Unavailable
 from django_hub.keeper import Keeper
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 from tests.apps import EVENTS, Clock, FaultyLayer, FaultyStore, mail, make_connection
 from tests.apps import world as world
 from tests.sockets import until

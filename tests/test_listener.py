@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_hub import listener as module
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 from django_hub.listener import EMBEDDED, GRACE, listen
 from tests.apps import FaultyLayer
 from tests.apps import world as world

@@ -8,7 +8,7 @@ from django_hub.bells import Bells
 from django_hub.connection import Connection, Departure
 from django_hub.events import read_body
 from django_hub.exceptions import Unavailable
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 from django_hub.outbox import Outbox
 from django_hub.stores.ops import Address, Outcome
 from tests.apps import EVENTS, FaultyLayer, FaultyStore, make_connection, tell

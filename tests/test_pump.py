@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from django_hub.fanout import Fanout
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 from django_hub.parcels import Entry, pack
 from django_hub.pump import PING, pump
 from tests.apps import FaultyLayer, Line, make_connection

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from django_hub import sender as module
 from django_hub.exceptions import Unavailable
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 from django_hub.names import group_name
 from django_hub.parcels import Entry, Scope, unpack
 from django_hub.sender import Sender, _Addressed, _parts, _stages, _Target
@@ -152,7 +152,7 @@ async def test_a_channel_that_stays_full_loses_the_frames_and_says_so(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("django_hub.layer._PATIENCE", 0.1)
+    monkeypatch.setattr("django_hub.layers.base._PATIENCE", 0.1)
     layer.inner.capacity = 1
     await layer.send(US, {"type": "in the way"})
     await sent(sender.direct(US, to_one("one")), sender.direct(US, to_one("two")))

@@ -11,7 +11,7 @@ from django_hub.bells import Bells
 from django_hub.connection import Connection
 from django_hub.events import Event
 from django_hub.exceptions import Unavailable
-from django_hub.layer import Layer
+from django_hub.layers.base import Layer
 from django_hub.limits import Limits
 from django_hub.service import HubService
 from django_hub.stores.ops import Commit, Lease, Leave, Post

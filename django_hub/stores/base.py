@@ -19,11 +19,11 @@ Any operation may raise `Unavailable`; then nothing is known of what was done, a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from django_hub.limits import Limits
 from django_hub.members import Member
-from django_hub.stores.ops import Applied, Claim, Commit, DeadLetter, HubRecord, Op
+from django_hub.stores.ops import Address, Applied, Claim, Commit, DeadLetter, HubRecord, Op
 
 
 class Store(ABC):
@@ -62,8 +62,8 @@ class Store(ABC):
         """The member of that id, if there is one."""
 
     @abstractmethod
-    async def lookup(self, hub: str, client_ids: Collection[str]) -> dict[str, Member]:
-        """Those of the given clients that are members, in one call."""
+    async def addresses(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Address]]:
+        """Where the members are among the wanted clients of each hub, all in one call."""
 
     @abstractmethod
     async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:

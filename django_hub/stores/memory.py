@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from django_hub.events import Reason, left_body, read_description
@@ -140,10 +140,13 @@ class MemoryStore(Store):
         with self._lock:
             return self._member(hub, client_id)
 
-    async def lookup(self, hub: str, client_ids: Collection[str]) -> dict[str, Member]:
+    async def addresses(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Address]]:
         with self._lock:
-            found = ((client_id, self._member(hub, client_id)) for client_id in client_ids)
-            return {client_id: member for client_id, member in found if member}
+            return {hub: self._addresses(hub, client_ids) for hub, client_ids in wanted.items()}
+
+    def _addresses(self, hub: str, client_ids: Collection[str]) -> dict[str, Address]:
+        found = ((client_id, self._member(hub, client_id)) for client_id in client_ids)
+        return {client_id: Address(m.process, m.connection) for client_id, m in found if m}
 
     async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:
         with self._lock:

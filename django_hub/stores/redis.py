@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -98,13 +98,21 @@ class RedisStore(Store):
         record = await self._scripts.ask("HGET", self._key(hub, "members"), client_id)
         return _member(hub, client_id, record) if record else None
 
-    async def lookup(self, hub: str, client_ids: Collection[str]) -> dict[str, Member]:
-        ids = list(client_ids)
-        if not ids:
-            return {}
-        records = await self._scripts.ask("HMGET", self._key(hub, "members"), *ids)
-        pairs = zip(ids, records, strict=True)
-        return {client_id: _member(hub, client_id, record) for client_id, record in pairs if record}
+    async def addresses(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Address]]:
+        asked = [(hub, list(client_ids)) for hub, client_ids in wanted.items() if client_ids]
+
+        def fill(pipeline: Pipeline) -> None:
+            for hub, client_ids in asked:
+                pipeline.hmget(self._key(hub, "members"), client_ids)
+
+        answers = await self._scripts.run(fill) if asked else []
+        found: dict[str, dict[str, Address]] = {hub: {} for hub in wanted}
+        for (hub, client_ids), records in zip(asked, answers, strict=True):
+            for client_id, record in zip(client_ids, records, strict=True):
+                if record:
+                    connection, process, _ = record.split("\n", 2)
+                    found[hub][client_id] = Address(process, connection)
+        return found
 
     async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:
         (page,) = await self._scripts.run(lambda p: self._call(p, "members", hub, after, most))

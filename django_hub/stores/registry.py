@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from django_hub.conf import get_settings
-from django_hub.layer import get_layer
+from django_hub.layers.choice import get_layer
 from django_hub.stores.base import Store
 from django_hub.stores.memory import MemoryStore
 

@@ -389,6 +389,19 @@ class StoreContract:
         assert await store.member("cellar", "ann") is None
         assert await store.member("lobby", "bob") is None
 
+    async def test_addresses_are_those_of_the_members_among_the_wanted(self, store):
+        await store.apply([join(connection="c1", process="p1")])
+        await store.apply([join(client="bob", connection="c2", process="p2")])
+        await store.apply([join("cellar", "cy", connection="c3", process="p1")])
+        wanted = {"lobby": ["ann", "bob", "cy"], "cellar": {"cy"}, "attic": ["ann"], "lobby 2": []}
+        assert await store.addresses(wanted) == {
+            "lobby": {"ann": Address("p1", "c1"), "bob": Address("p2", "c2")},
+            "cellar": {"cy": Address("p1", "c3")},
+            "attic": {},
+            "lobby 2": {},
+        }
+        assert await store.addresses({}) == {}
+
     async def test_members_come_in_the_order_of_their_ids_a_page_at_a_time(self, store):
         ids = [f"client {number}" for number in range(25)] + ["é", "Z", "a", "🐙"]
         await store.apply([join(client=client) for client in ids])

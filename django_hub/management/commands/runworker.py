@@ -15,7 +15,8 @@ from django.utils.autoreload import run_with_reloader
 
 from django_hub.conf import get_settings
 from django_hub.endings import end
-from django_hub.layer import Layer, get_layer
+from django_hub.layers.base import Layer
+from django_hub.layers.choice import get_layer
 from django_hub.listener import listen
 from django_hub.relay import get_relay
 from django_hub.stores.registry import get_store

@@ -1,15 +1,18 @@
 """The calls into Channels' layer: the in-memory one, and Redis' on a real server."""
 
 import asyncio
+import contextlib
 import threading
+import time
 
 import pytest
 from channels.exceptions import ChannelFull
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from django_hub.layer import Layer, get_layer
-from tests.live.servers import valkey
+from django_hub.layers.base import Layer
+from django_hub.layers.choice import get_layer
+from tests.live.servers import eventually, valkey
 
 IN_MEMORY = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 # Far above what any of these takes; a message that woke nobody takes the layer's whole patience.
@@ -64,6 +67,15 @@ class OtherLoop:
         future = asyncio.run_coroutine_threadsafe(receive(), self.loop)
         assert await asyncio.to_thread(waiting.wait, PATIENCE)
         return asyncio.wait_for(asyncio.wrap_future(future), PATIENCE)
+
+
+async def to_all(layer, message):
+    """As the sender does it."""
+    routes = await layer.routes(["hub.lobby"])
+    for channel in routes.get("hub.lobby", ()):
+        await layer.send(channel, message)
+    if not routes:
+        await layer.group_send("hub.lobby", message)
 
 
 async def nothing_comes(layer, channel):
@@ -208,9 +220,9 @@ async def test_a_group_reaches_those_in_it_until_they_leave(layer):
     one, other = await layer.new_channel(), await layer.new_channel()
     await layer.group_add("hub.lobby", one)
     await layer.group_add("hub.lobby", other)
-    await layer.group_send("hub.lobby", {"type": "first"})
+    await to_all(layer, {"type": "first"})
     await layer.group_discard("hub.lobby", other)
-    await layer.group_send("hub.lobby", {"type": "second"})
+    await to_all(layer, {"type": "second"})
     assert [await layer.receive(one), await layer.receive(one)] == [{"type": "first"}, {"type": "second"}]
     assert await layer.receive(other) == {"type": "first"}
     assert await nothing_comes(layer, other)
@@ -220,14 +232,14 @@ async def test_one_that_is_in_a_group_twice_hears_it_once(layer):
     channel = await layer.new_channel()
     await layer.group_add("hub.lobby", channel)
     await layer.group_add("hub.lobby", channel)
-    await layer.group_send("hub.lobby", {"type": "parcel"})
+    await to_all(layer, {"type": "parcel"})
     assert await layer.receive(channel) == {"type": "parcel"}
     assert await nothing_comes(layer, channel)
 
 
 async def test_leaving_a_group_that_is_not_there_does_nothing(layer):
     await layer.group_discard("hub.lobby", await layer.new_channel())
-    await layer.group_send("hub.lobby", {"type": "parcel"})
+    await to_all(layer, {"type": "parcel"})
 
 
 async def test_a_sender_waits_while_a_relay_has_too_much_to_do_and_nothing_is_dropped(layer):
@@ -236,7 +248,7 @@ async def test_a_sender_waits_while_a_relay_has_too_much_to_do_and_nothing_is_dr
 
     async def send_all():
         for number in range(MANY):
-            await layer.group_send("hub.lobby", {"type": "parcel", "number": number})
+            await to_all(layer, {"type": "parcel", "number": number})
 
     sending = asyncio.create_task(send_all())
     for _ in range(2 * MANY):
@@ -252,7 +264,7 @@ async def test_a_dropped_channel_holds_up_nobody(layer):
 
     async def send_all():
         for _ in range(MANY):
-            await layer.group_send("hub.lobby", {"type": "parcel"})
+            await to_all(layer, {"type": "parcel"})
 
     sending = asyncio.create_task(send_all())
     for _ in range(2 * MANY):
@@ -272,7 +284,7 @@ async def test_a_parcel_from_another_thread_wakes_the_relay(layer, to):
         if to == "relay":
             await layer.send(channel, {"type": "parcel"})
         else:
-            await layer.group_send("hub.lobby", {"type": "parcel"})
+            await to_all(layer, {"type": "parcel"})
         assert await received == {"type": "parcel"}
 
 
@@ -282,7 +294,7 @@ async def test_a_relay_whose_loop_is_gone_holds_up_nobody(layer):
         there = await other.run(layer.new_channel())
         await layer.group_add("hub.lobby", there)
         await layer.group_add("hub.lobby", here)
-    await asyncio.wait_for(layer.group_send("hub.lobby", {"type": "parcel"}), PATIENCE)
+    await asyncio.wait_for(to_all(layer, {"type": "parcel"}), PATIENCE)
     assert await layer.receive(here) == {"type": "parcel"}
 
 
@@ -293,29 +305,119 @@ async def test_a_relay_whose_loop_has_stopped_holds_up_nobody(layer):
         await layer.group_add("hub.lobby", there)
         await layer.group_add("hub.lobby", here)
         other.stop()
-        await asyncio.wait_for(layer.group_send("hub.lobby", {"type": "parcel"}), PATIENCE / 10)
+        await asyncio.wait_for(to_all(layer, {"type": "parcel"}), PATIENCE / 10)
         assert await layer.receive(here) == {"type": "parcel"}
 
 
 # Redis
 
+BACKENDS = ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"]
 
-@pytest.mark.broker
-@pytest.mark.parametrize("backend", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
-async def test_the_same_calls_work_on_redis(backend):
+
+@contextlib.asynccontextmanager
+async def redis_layer(backend, **config):
     async with valkey() as broker:
         hosts = [{"address": broker.url, "socket_timeout": 15}]
-        with layers(default={"BACKEND": f"channels_redis.{backend}", "CONFIG": {"hosts": hosts}}):
+        config = {"hosts": hosts, **config}
+        with layers(default={"BACKEND": f"channels_redis.{backend}", "CONFIG": config}):
             layer = get_layer()
-            assert not layer.in_memory
-            channel = await layer.new_channel()
-            await layer.group_add("hub.lobby", channel)
-            await layer.send(channel, {"type": "direct"})
-            assert (await asyncio.wait_for(layer.receive(channel), PATIENCE))["type"] == "direct"
-            await layer.group_send("hub.lobby", {"type": "to all"})
-            assert (await asyncio.wait_for(layer.receive(channel), PATIENCE))["type"] == "to all"
-            await layer.group_discard("hub.lobby", channel)
-            layer.drop_channel(channel)
+            yield layer
             await layer.layer.flush()
             if hasattr(layer.layer, "close_pools"):
                 await layer.layer.close_pools()
+
+
+def received(layer, channel):
+    return asyncio.wait_for(layer.receive(channel), PATIENCE)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_the_same_calls_work_on_redis(backend):
+    async with redis_layer(backend) as layer:
+        assert not layer.in_memory
+        channel = await layer.new_channel()
+        await layer.group_add("hub.lobby", channel)
+        await layer.send(channel, {"type": "direct"})
+        assert (await received(layer, channel))["type"] == "direct"
+        await to_all(layer, {"type": "to all"})
+        assert (await received(layer, channel))["type"] == "to all"
+        await layer.group_discard("hub.lobby", channel)
+        layer.drop_channel(channel)
+
+
+@pytest.mark.broker
+async def test_a_groups_channels_on_the_core_layer():
+    async with redis_layer(BACKENDS[0]) as layer:
+        one, other = await layer.new_channel(), await layer.new_channel()
+        await asyncio.gather(layer.group_add("hub.lobby", one), layer.group_add("hub.cellar", one))
+        await layer.group_add("hub.lobby", other)
+        groups = ["hub.lobby", "hub.cellar", "hub.attic"]
+        routes = await layer.routes(groups)
+        assert {group: set(routes[group]) for group in groups} == {
+            "hub.lobby": {one, other},
+            "hub.cellar": {one},
+            "hub.attic": set(),
+        }
+        await layer.group_discard("hub.lobby", one)
+        assert (await layer.routes(["hub.lobby"]))["hub.lobby"] == [other]
+
+
+@pytest.mark.broker
+async def test_who_was_not_added_again_in_time_is_in_no_group_on_the_core_layer():
+    async with redis_layer(BACKENDS[0], group_expiry=1) as layer:
+        await layer.group_add("hub.lobby", "old")
+
+        async def forgotten():
+            await layer.group_add("hub.lobby", "new")
+            return (await layer.routes(["hub.lobby"]))["hub.lobby"] == ["new"]
+
+        await eventually(forgotten)
+
+
+@pytest.mark.broker
+async def test_a_full_channel_of_the_core_layer_refuses_exactly_what_is_too_much():
+    async with redis_layer(BACKENDS[0], capacity=5) as layer:
+        channel = await layer.new_channel()
+        messages = [{"type": "parcel", "number": number} for number in range(9)]
+        sent = await asyncio.gather(
+            *(layer.send(channel, message) for message in messages), return_exceptions=True
+        )
+        assert [type(answer) for answer in sent] == [type(None)] * 5 + [ChannelFull] * 4
+        assert [(await received(layer, channel))["number"] for _ in range(5)] == [0, 1, 2, 3, 4]
+        await layer.send(channel, {"type": "parcel", "number": 9})
+        assert (await received(layer, channel))["number"] == 9
+
+
+@pytest.mark.broker
+async def test_a_sender_whose_clock_is_ahead_is_heard_in_its_turn(monkeypatch):
+    """Scored by senders' clocks, as the core layer does it, its messages would wait for all others."""
+    async with redis_layer(BACKENDS[0]) as layer:
+        channel = await layer.new_channel()
+        right = time.time
+        for number in range(6):
+            monkeypatch.setattr(time, "time", lambda: right() + 10 * (number % 2))  # noqa: B023
+            await layer.send(channel, {"type": "parcel", "number": number})
+        assert [(await received(layer, channel))["number"] for _ in range(6)] == list(range(6))
+
+
+@pytest.mark.broker
+async def test_stock_senders_and_receivers_share_channels_with_ours():
+    async with redis_layer(BACKENDS[0]) as layer:
+        await layer.layer.send("hub-relay.x", {"type": "stock"})
+        await layer.send("hub-relay.x", {"type": "ours"})
+        assert [(await received(layer, "hub-relay.x"))["type"] for _ in range(2)] == ["stock", "ours"]
+        specific = await layer.layer.new_channel()
+        await layer.send(specific, {"type": "to a consumer"})
+        assert await asyncio.wait_for(layer.layer.receive(specific), PATIENCE) == {"type": "to a consumer"}
+        await layer.send(EVENTS, {"type": "to a worker"})
+        assert await asyncio.wait_for(layer.layer.receive(EVENTS), PATIENCE) == {"type": "to a worker"}
+        await layer.layer.send(EVENTS, {"type": "own"})
+        assert await received(layer, EVENTS) == {"type": "own"}
+
+
+async def test_a_core_layer_with_another_inside_is_used_as_any_other(monkeypatch):
+    hosts = ["redis://127.0.0.1:1"]
+    with layers(default={"BACKEND": f"channels_redis.{BACKENDS[0]}", "CONFIG": {"hosts": hosts}}):
+        monkeypatch.delattr("channels_redis.core.RedisChannelLayer._group_key")
+        assert type(get_layer()) is Layer

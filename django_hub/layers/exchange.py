@@ -111,8 +111,7 @@ class Exchange:
             there = asyncio.run_coroutine_threadsafe(inbox.put(parcel), inbox.loop)
             await asyncio.wrap_future(there)
 
-    async def group_send(self, group: str, parcel: dict[str, Any]) -> None:
+    def channels(self, group: str) -> list[str]:
+        """Those in a group, in the order in which they came."""
         with self._lock:
-            channels = list(self._groups.get(group, ()))
-        for channel in channels:
-            await self.send(channel, parcel)
+            return list(self._groups.get(group, ()))

@@ -1,0 +1,1 @@
+"""Channels' layers, as hubs use them."""
