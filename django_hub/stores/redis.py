@@ -9,6 +9,7 @@ and when an entry is removed the hub is looked at once more, for what came meanw
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,7 +20,9 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
+from django_hub.batching import Batcher
 from django_hub.events import read_description
+from django_hub.exceptions import Unavailable
 from django_hub.limits import Limits
 from django_hub.members import Member
 from django_hub.names import DEFAULT_EVENTS, group_name
@@ -60,6 +63,7 @@ class RedisStore(Store):
         self._hubs_key = self._index("hubs")
         self._mail_key = self._index("mail")
         self._processes = [self._index("processes"), self._index("known")]
+        self._freed: Batcher[tuple[str, bool], None] = Batcher(self._forget_freed)
 
     # Hubs
 
@@ -234,8 +238,10 @@ class RedisStore(Store):
             for commit, answer in zip(commits, answers, strict=True)
             if not answer[0]
         ]
-        await self._forget_mail([hub for hub, _, empty in freed if empty])
-        await self._forget_hubs([hub for hub, vanished, _ in freed if vanished])
+        # Not waited for: a hub's next event must not wait for its index.
+        for hub, vanished, empty in freed:
+            if empty or vanished:
+                self._freed.put((hub, bool(vanished)))
         return [_claim(commit.hub, answer) for commit, answer in zip(commits, answers, strict=True)]
 
     async def renew(self, leases: Sequence[tuple[str, str]]) -> list[bool]:
@@ -365,6 +371,7 @@ class RedisStore(Store):
         return [remark]
 
     async def close(self) -> None:
+        await self._freed.idle()
         await self._redis.aclose(close_connection_pool=True)
 
     # Keys and indexes
@@ -397,6 +404,14 @@ class RedisStore(Store):
             HubRecord(name=name, events=events, named=named == "1") if events else None
             for name, (events, named) in zip(names, answers, strict=True)
         ]
+
+    async def _forget_freed(self, freed: Sequence[tuple[str, bool]]) -> list[None]:
+        """Remove hubs without mail, and those that vanished, from the indexes."""
+        # Whoever reads the indexes next tidies up where this could not.
+        with contextlib.suppress(Unavailable):
+            await self._forget_mail([hub for hub, _ in freed])
+            await self._forget_hubs([hub for hub, vanished in freed if vanished])
+        return [None] * len(freed)
 
     async def _forget_hubs(self, names: Sequence[str]) -> None:
         """Remove hubs from the index; one that is there again stays."""
