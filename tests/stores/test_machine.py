@@ -259,6 +259,11 @@ class StoreMachine(RuleBasedStateMachine):
     def idle_connections(self, wanted=lambda connection: True):
         return [c for c in self.connections if not c.gone and c.id not in self.busy and wanted(c)]
 
+    def may_replace_no_more(self, hub, client):
+        """A Join whose reply was lost is repeated before so many others that it would be forgotten."""
+        mates = (c for c in self.connections if (c.hub, c.client) == (hub, client))
+        return any(c.id in self.busy and c.replaced_since >= REMEMBERED for c in mates)
+
     def apply(self, ops, lose):
         """Carry out ops; where the reply is lost, once more, now or later."""
         replaced, wakes = [], []
@@ -307,8 +312,7 @@ class StoreMachine(RuleBasedStateMachine):
         lose=LOSE,
     )
     def join(self, hub, client, process, channel, posts, lose):
-        busy = [c for c in self.connections if (c.hub, c.client) == (hub, client) and c.id in self.busy]
-        if any(connection.replaced_since >= REMEMBERED for connection in busy):
+        if self.may_replace_no_more(hub, client):
             return
         number = next(self.ids)
         connection = Connection(f"c{number}", number, hub, client, process, self.now)
@@ -359,6 +363,8 @@ class StoreMachine(RuleBasedStateMachine):
     def join_again(self, data, lose):
         """A process does so for its clients when its beat, or a post, finds them unknown."""
         old = data.draw(st.sampled_from(self.idle_connections()))
+        if self.may_replace_no_more(old.hub, old.client):
+            return
         old.gone = True
         connection = replace(old, id=f"c{next(self.ids)}", at=self.now, gone=False, replaced_since=0)
         self.connections.append(connection)
