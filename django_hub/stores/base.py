@@ -101,7 +101,7 @@ class Store(ABC):
 
         The same worker gets its own lease again, with the same token. FREE for all other cases.
         With ``ring`` the lease is held also while there is no mail (of a hub that is there), and while it
-        lives the hub's wakes go to that channel.
+        lives the hub's wakes go to that channel. Of one worker's claims, the last that was HELD says so.
         """
 
     @abstractmethod

@@ -241,6 +241,7 @@ class MemoryStore(Store):
             held = hub.held = _Held(secrets.token_hex(8), worker, 0.0, ring)
         elif held.worker != worker:
             return Claim(name, Lease.FREE)
+        held.ring = ring
         if ring:
             self._taken.add(name)
         return self._next_batch(hub, held)

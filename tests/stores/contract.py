@@ -927,6 +927,25 @@ class StoreContract:
         await self.units(11)
         assert await store.unclaimed() == [("lobby", "chat-events")]
 
+    async def test_the_last_claim_of_a_worker_says_where_its_wakes_go(self, store):
+        await store.create("lobby", "chat-events")
+        first = await claim(store, worker="w1", ring="my-bell")
+        again = await claim(store, worker="w1", ring="my-other-bell")
+        assert again == first
+        assert (await store.apply([join()])).wakes == [("lobby", "my-other-bell")]
+        held = await claim(store, worker="w1")
+        assert (held.lease, held.token) == (HELD, first.token)
+        assert (await commit(store, held)).lease is FREE
+        assert (await store.apply([post(1)])).wakes == [("lobby", "chat-events")]
+
+    async def test_a_claim_that_held_nothing_says_nothing_of_wakes(self, store):
+        await store.create("lobby", "chat-events")
+        held = await claim(store, worker="w1", ring="my-bell")
+        assert (await claim(store, worker="w1")).lease is FREE
+        assert (await claim(store, worker="w2", ring="my-other-bell")).lease is FREE
+        assert (await store.apply([join()])).wakes == [("lobby", "my-bell")]
+        assert await store.renew([("lobby", held.token)]) == [True]
+
     async def test_a_hub_that_is_held_does_not_vanish_and_then_does(self, store):
         await store.apply([join()])
         held = await commit(store, await claim(store, ring="my-bell"))

@@ -423,12 +423,10 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(
         hubs=st.lists(st.sampled_from(HUBS), min_size=1, unique=True),
         worker=st.sampled_from(WORKERS),
-        ring=st.sampled_from(["", "", "my-bell"]),
+        ring=st.sampled_from(["", "", "my-bell", "my-other-bell"]),
         repeat=st.booleans(),
     )
     def claim(self, hubs, worker, ring, repeat):
-        # A worker that has its hubs handled holds them with a ring always, or never.
-        worker += ring
         answers = self.ask(self.store.claim(hubs, worker, ring))
         assert [answer.hub for answer in answers] == hubs
         for answer in answers:
