@@ -109,6 +109,15 @@ async def test_who_lost_its_id_is_told_of(office: Office, ann: Connection) -> No
     assert office.replaced == [("lobby", Address("old process", ann.id))]
 
 
+async def test_who_lost_its_id_is_told_of_also_when_the_reply_is_lost(
+    office: Office, ann: Connection
+) -> None:
+    await office.outbox.put(ann.join_op("old process"))
+    office.store.lost = {"apply": 1}
+    await office.outbox.put(make_connection("ann").join_op("new process"))
+    assert office.replaced == [("lobby", Address("old process", ann.id))]
+
+
 async def test_giving_up_the_future_takes_nothing_back(office: Office, ann: Connection) -> None:
     office.outbox.put(ann.join_op("p")).cancel()
     await office.outbox.idle()

@@ -60,7 +60,7 @@ class _Held:
 class _Member:
     __slots__ = ("address", "at", "past", "posted", "who")
 
-    def __init__(self, op: Join, past: tuple[str, ...]) -> None:
+    def __init__(self, op: Join, past: tuple[Address, ...]) -> None:
         self.address = Address(op.process, op.connection)
         self.at = op.at
         self.past = past
@@ -181,18 +181,21 @@ class MemoryStore(Store):
     def _join(self, op: Join, applied: Applied) -> Outcome:
         hub = self._hub(op.hub, op.events)
         old = hub.members.get(op.client_id)
-        past: tuple[str, ...] = ()
+        chain: tuple[Address, ...] = ()
         if old is not None:
-            if old.address.connection == op.connection:
-                return Outcome.DONE
-            if op.connection in old.past or op.again not in ("", old.address.connection):
+            chain = (*old.past, old.address)
+            for index, address in enumerate(chain):
+                if address.connection == op.connection:
+                    # The reply that told of it may be lost.
+                    applied.replaced.extend((op.hub, before) for before in chain[:index][-1:])
+                    return Outcome.DONE if address is old.address else Outcome.REPLACED
+            if op.again not in ("", old.address.connection):
                 return Outcome.REPLACED
             self._remove(hub, op.client_id)
             reason: Reason = "lost" if op.again else "replaced"
             self._append(hub, left_body(old.who, self._clock(), reason), applied)
             applied.replaced.append((op.hub, old.address))
-            past = (*old.past, old.address.connection)[-_REMEMBERED:]
-        hub.members[op.client_id] = _Member(op, past)
+        hub.members[op.client_id] = _Member(op, chain[-_REMEMBERED:])
         self._hubs_of[op.client_id] = (*self._hubs_of.get(op.client_id, ()), op.hub)
         self._members_of.setdefault(op.process, set()).add((op.hub, op.client_id))
         # A process that joins members lives, also where its first beat is still to come.

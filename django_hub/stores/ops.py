@@ -22,7 +22,7 @@ class HubRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
     """``who`` is `events.describe`, ``events`` the channel of a hub that isn't there yet. ``connection``
-    and ``process`` are ids of our own making: no line break, no comma.
+    and ``process`` are ids of our own making: not empty, no line break, no comma.
 
     ``again``: the connection was a member before, under this id, and its process was declared dead, or the
     store was emptied. It comes back under a new id, so that whoever still removes the old one can't meet
@@ -91,7 +91,8 @@ class Applied:
     """The answer to `Store.apply`: an outcome an op, in order.
 
     ``replaced``: connections that lost their client id to a newer one, with the hub: their sockets are to
-    be closed. ``wakes``: hubs that had no mail before and have now, each with its events channel.
+    be closed. A repeated Join tells of the one it replaced again. ``wakes``: hubs that had no mail before
+    and have now, each with its events channel.
     """
 
     outcomes: list[Outcome]

@@ -584,17 +584,19 @@ class StoreContract:
 
     async def test_a_repeated_join_that_replaced_another_changes_nothing(self, store):
         await store.apply([join(connection="old")])
-        await store.apply([join(connection="new")])
-        assert (await store.apply([join(connection="new")])).outcomes == [DONE]
+        first = await store.apply([join(connection="new")])
+        applied = await store.apply([join(connection="new")])
+        assert applied.outcomes == [DONE]
+        assert applied.replaced == first.replaced == [("lobby", Address("p1", "old"))]
         assert await told(store) == ["+ann", "-ann replaced", "+ann"]
 
     async def test_a_late_repeated_join_does_not_take_the_id_back(self, store):
-        await store.apply([join(connection="old")])
-        await store.apply([join(connection="new")])
-        await store.apply([join(connection="newer")])
-        for connection in ("old", "new"):
+        await store.apply([join(connection="old", process="p1")])
+        await store.apply([join(connection="new", process="p2")])
+        await store.apply([join(connection="newer", process="p3")])
+        for connection, replaced in ("old", []), ("new", [("lobby", Address("p1", "old"))]):
             applied = await store.apply([join(connection=connection)])
-            assert (applied.outcomes, applied.replaced, applied.wakes) == ([REPLACED], [], [])
+            assert (applied.outcomes, applied.replaced, applied.wakes) == ([REPLACED], replaced, [])
         assert (await store.member("lobby", "ann")).connection == "newer"
         assert await told(store) == ["+ann", "-ann replaced", "+ann", "-ann replaced", "+ann"]
 
@@ -783,6 +785,7 @@ class StoreContract:
         first = await store.apply(ops)
         again = await store.apply(ops)
         assert again.outcomes == first.outcomes == [DONE] * 5
+        assert again.replaced == first.replaced == [("lobby", Address("p1", "old"))]
         assert await told(store) == ["+ann", "ann: 1", "-cat close", "-dan replaced", "+dan", "ann: 2"]
 
     async def test_what_many_write_while_one_handles_is_all_there_and_each_in_order(self, store):

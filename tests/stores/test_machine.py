@@ -96,7 +96,7 @@ class Connection:
 class Member:
     connection: Connection
     posted: int
-    past: set[str]
+    past: list[Connection]
 
 
 @dataclass
@@ -215,23 +215,27 @@ class StoreMachine(RuleBasedStateMachine):
         return Outcome.DONE
 
     def outcome_of_join(self, op, member, replaced, wakes):
-        past = set()
+        chain = []
         if member is not None:
-            if member.connection.id == op.connection:
-                return Outcome.DONE
-            if op.connection in member.past or op.again not in ("", member.connection.id):
+            chain = [*member.past, member.connection]
+            ids = [connection.id for connection in chain]
+            if op.connection in ids[-1 - REMEMBERED :]:
+                index = ids.index(op.connection)
+                if ids[-1 - REMEMBERED :].index(op.connection):
+                    replaced.append((op.hub, chain[index - 1].process, ids[index - 1]))
+                return Outcome.DONE if op.connection == ids[-1] else Outcome.REPLACED
+            if op.again not in ("", member.connection.id):
                 return Outcome.REPLACED
             self.remove(op.hub, op.client_id)
             self.put(
                 op.hub, ("left", member.connection.id, "lost" if op.again else "replaced"), wakes=wakes
             )
             replaced.append((op.hub, member.connection.process, member.connection.id))
-            past = member.past | {member.connection.id}
-            for connection in self.connections:
-                connection.replaced_since += connection.id in past
+            for connection in chain:
+                connection.replaced_since += 1
         hub = self.hub(op.hub, op.events)
         (connection,) = (each for each in self.connections if each.id == op.connection)
-        hub.members[op.client_id] = Member(connection, op.posted, past)
+        hub.members[op.client_id] = Member(connection, op.posted, chain)
         self.newest[op.client_id].append(op.hub)
         self.processes.setdefault(op.process, self.now + LIMITS.process_lease)
         self.put(op.hub, ("joined", op.connection), wakes=wakes)
@@ -273,22 +277,25 @@ class StoreMachine(RuleBasedStateMachine):
         assert [(hub, to.process, to.connection) for hub, to in answer.replaced] == replaced
         assert answer.wakes == wakes
         if lose == "now":
-            self.learn(ops, self.repeated(ops))
+            self.learn(ops, self.repeated(ops, replaced))
         elif lose == "later":
             self.unanswered.append(ops)
             self.busy.update(op.connection for op in ops)
         else:
             self.learn(ops, expected)
 
-    def repeated(self, ops):
-        """The second call changes nothing. Its outcomes are what the caller knows."""
+    def repeated(self, ops, first):
+        """The second call changes nothing, and tells of those that the first one replaced again.
+
+        Its outcomes are what the caller knows.
+        """
         before = {name: hub.waiting for name, hub in self.hubs.items()}
         replaced, wakes = [], []
         expected = [self.outcome_of(op, replaced, wakes) for op in ops]
         answer = self.ask(self.store.apply(ops))
         assert answer.outcomes == expected
         assert answer.wakes == wakes == []
-        assert answer.replaced == replaced == []
+        assert [(hub, to.process, to.connection) for hub, to in answer.replaced] == replaced == first
         assert {name: hub.waiting for name, hub in self.hubs.items()} == before
         return answer.outcomes
 

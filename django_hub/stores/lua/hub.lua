@@ -1,7 +1,8 @@
 -- What all scripts of one hub begin with. Every key of a hub has its hash tag, so they are of one slot.
 --
 -- HUB      hash: name, events, named, last (position), rung, and while leased: token, worker, until, ring
--- MEMBERS  hash: client id -> connection \n process \n at \n past \n who
+-- MEMBERS  hash: client id -> connection \n process \n at \n past \n who; past are the connections that one after
+--          another were replaced, the newest last, each with its process: connection,process,connection,process
 -- IDS      sorted set of client ids, all of score 0: pages in the order of ids
 -- POSTED   hash: client id -> number of its last accepted Post
 -- MAIL     list of "position body", oldest first
