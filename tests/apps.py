@@ -206,9 +206,11 @@ class FaultyStore(MemoryStore):
         self._before("renew")
         return await super().renew(leases)
 
-    async def beat(self, process: str) -> bool:
+    async def beat(self, process: str) -> int:
         self._before("beat")
-        return await super().beat(process)
+        life = await super().beat(process)
+        self._after("beat")
+        return life
 
     async def mail(self, hub: str) -> list[Commit]:
         """Take all of a hub's mail away, as bodies."""

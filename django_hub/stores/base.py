@@ -138,9 +138,10 @@ class Store(ABC):
     # Processes
 
     @abstractmethod
-    async def beat(self, process: str) -> bool:
-        """Extend the process's lease. False: since its last beat (if there was one) it was declared dead,
-        or the store was emptied; the members it had then are to join again. A Join is no beat."""
+    async def beat(self, process: str) -> int:
+        """Extend the process's lease. Returns a number of its life, the same until it is declared dead or
+        the store is emptied: where it is another one than before, the members it had are to join again.
+        A Join is no beat."""
 
     @abstractmethod
     async def reap(self) -> list[tuple[str, str]]:

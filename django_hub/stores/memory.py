@@ -96,8 +96,9 @@ class MemoryStore(Store):
         # The hubs a client id is in, the newest last.
         self._hubs_of: dict[str, tuple[str, ...]] = {}
         self._processes: dict[str, float] = {}
-        # Those that beat since they were last declared dead, if ever.
-        self._beating: set[str] = set()
+        # Lives of those that beat since they were last declared dead, if ever.
+        self._lives: dict[str, int] = {}
+        self._life = 0
         self._members_of: dict[str, set[tuple[str, str]]] = {}
         # Hubs whose lease is held without mail: nobody rings for them when their holder is dead.
         self._taken: set[str] = set()
@@ -318,12 +319,13 @@ class MemoryStore(Store):
 
     # Processes
 
-    async def beat(self, process: str) -> bool:
+    async def beat(self, process: str) -> int:
         with self._lock:
-            known = process in self._beating
-            self._beating.add(process)
             self._processes[process] = self._clock() + self.limits.process_lease
-            return known
+            if process not in self._lives:
+                self._life += 1
+                self._lives[process] = self._life
+            return self._lives[process]
 
     async def reap(self) -> list[tuple[str, str]]:
         with self._lock:
@@ -331,7 +333,7 @@ class MemoryStore(Store):
             applied = Applied(outcomes=[])
             for process in [name for name, until in self._processes.items() if until <= now]:
                 del self._processes[process]
-                self._beating.discard(process)
+                self._lives.pop(process, None)
                 for name, client_id in list(self._members_of.get(process, ())):
                     hub = self._hubs[name]
                     who = hub.members[client_id].who

@@ -59,7 +59,7 @@ class RedisStore(Store):
         self._prefix = prefix
         self._hubs_key = self._index("hubs")
         self._mail_key = self._index("mail")
-        self._processes = [self._index("processes"), self._index("known")]
+        self._processes = [self._index("processes"), self._index("lives")]
 
     # Hubs
 
@@ -284,12 +284,12 @@ class RedisStore(Store):
 
     # Processes
 
-    async def beat(self, process: str) -> bool:
+    async def beat(self, process: str) -> int:
         lease = _microseconds(self.limits.process_lease)
-        (known,) = await self._scripts.run(
+        (life,) = await self._scripts.run(
             lambda p: self._scripts.call(p, "beat", self._processes, process, lease)
         )
-        return bool(known)
+        return int(life)
 
     async def reap(self) -> list[tuple[str, str]]:
         graves_key = self._index("graves")

@@ -158,7 +158,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.hubs = {}
         self.newest = defaultdict(list)
         self.processes = {}
-        self.beating = set()
+        self.lives = {}
+        self.past_lives = set()
         self.claims = []
         self.dead = defaultdict(list)
         self.last_position = defaultdict(int)
@@ -394,12 +395,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(process=st.sampled_from(PROCESSES), repeat=st.booleans())
     def beat(self, process, repeat):
-        known = process in self.beating
-        self.beating.add(process)
         self.processes[process] = self.now + LIMITS.process_lease
-        assert self.ask(self.store.beat(process)) is known
-        if repeat:
-            assert self.ask(self.store.beat(process)) is True
+        for _ in range(1 + repeat):
+            life = self.ask(self.store.beat(process))
+            assert (process, life) not in self.past_lives
+            assert self.lives.setdefault(process, life) == life
 
     @rule(repeat=st.booleans())
     def reap(self, repeat):
@@ -407,7 +407,7 @@ class StoreMachine(RuleBasedStateMachine):
         dead = {process for process, until in self.processes.items() if until <= self.now}
         for process in dead:
             del self.processes[process]
-            self.beating.discard(process)
+            self.past_lives.add((process, self.lives.pop(process, None)))
         for name, hub in self.hubs.items():
             lost = [client for client, member in hub.members.items() if member.connection.process in dead]
             group = [("left", self.remove(name, client).connection.id, "lost") for client in lost]
