@@ -89,6 +89,7 @@ class Store(ABC):
           itself replaced since, or joins ``again`` and another client has the id.
           A Join is never refused for a full mailbox: it would leave a member without its event.
         * Post appends a message. A number not above the connection's last one is DONE, and nothing changes.
+          That holds also where the connection was lost and joins ``again``, within `Limits.lost_ttl`.
         * Leave removes the member and posts its `Left`, if the stored connection is this one. Else
           it is DONE or REPLACED, and nothing changes. It is never refused for a full mailbox.
         """

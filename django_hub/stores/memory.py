@@ -60,11 +60,11 @@ class _Held:
 class _Member:
     __slots__ = ("address", "at", "past", "posted", "who")
 
-    def __init__(self, op: Join, past: tuple[Address, ...]) -> None:
+    def __init__(self, op: Join, past: tuple[Address, ...], posted: int) -> None:
         self.address = Address(op.process, op.connection)
         self.at = op.at
         self.past = past
-        self.posted = op.posted
+        self.posted = posted
         self.who = op.who
 
 
@@ -99,6 +99,8 @@ class MemoryStore(Store):
         # Lives of those that beat since they were last declared dead, if ever.
         self._lives: dict[str, int] = {}
         self._life = 0
+        # The numbers of lost connections' last messages, and how long they are kept.
+        self._lost: dict[tuple[str, str], tuple[int, float]] = {}
         self._members_of: dict[str, set[tuple[str, str]]] = {}
         # Hubs whose lease is held without mail: nobody rings for them when their holder is dead.
         self._taken: set[str] = set()
@@ -183,6 +185,9 @@ class MemoryStore(Store):
         hub = self._hub(op.hub, op.events)
         old = hub.members.get(op.client_id)
         chain: tuple[Address, ...] = ()
+        posted = max(
+            op.posted, self._posted_by_lost(op.hub, op.connection), self._posted_by_lost(op.hub, op.again)
+        )
         if old is not None:
             chain = (*old.past, old.address)
             for index, address in enumerate(chain):
@@ -194,9 +199,11 @@ class MemoryStore(Store):
                 return Outcome.REPLACED
             self._remove(hub, op.client_id)
             reason: Reason = "lost" if op.again else "replaced"
+            if op.again:
+                posted = max(posted, old.posted)
             self._append(hub, left_body(old.who, self._clock(), reason), applied)
             applied.replaced.append((op.hub, old.address))
-        hub.members[op.client_id] = _Member(op, chain[-_REMEMBERED:])
+        hub.members[op.client_id] = _Member(op, chain[-_REMEMBERED:], posted)
         self._hubs_of[op.client_id] = (*self._hubs_of.get(op.client_id, ()), op.hub)
         self._members_of.setdefault(op.process, set()).add((op.hub, op.client_id))
         # A process that joins members lives, also where its first beat is still to come.
@@ -336,9 +343,15 @@ class MemoryStore(Store):
                 self._lives.pop(process, None)
                 for name, client_id in list(self._members_of.get(process, ())):
                     hub = self._hubs[name]
-                    who = hub.members[client_id].who
+                    member = hub.members[client_id]
                     self._remove(hub, client_id)
-                    self._append(hub, left_body(who, now, "lost"), applied)
+                    if member.posted:
+                        key = name, member.address.connection
+                        self._lost[key] = member.posted, now + self.limits.lost_ttl
+                    self._append(hub, left_body(member.who, now, "lost"), applied)
+            for key, (_, until) in list(self._lost.items()):
+                if until <= now:
+                    del self._lost[key]
             for name in list(self._dead):
                 self._forget_dead_letters(name)
             for name in list(self._taken):
@@ -373,6 +386,10 @@ class MemoryStore(Store):
             connection=member.address.connection,
             at=member.at,
         )
+
+    def _posted_by_lost(self, hub: str, connection: str) -> int:
+        posted, until = self._lost.get((hub, connection), (0, 0.0))
+        return posted if until > self._clock() else 0
 
     def _remove(self, hub: _Hub, client_id: str) -> None:
         member = hub.members.pop(client_id)

@@ -26,7 +26,8 @@ class Join:
 
     ``again``: the connection was a member before, under this id, and its process was declared dead, or the
     store was emptied. It comes back under a new id, so that whoever still removes the old one can't meet
-    it; and it replaces none but the old one. ``posted`` is then the number of its last accepted Post.
+    it; and it replaces none but the old one. ``posted`` is then the number of its last Post that
+    it knows to be accepted.
     """
 
     hub: str

@@ -43,7 +43,7 @@ from django_hub.stores.scripts import Scripts
 
 # As in the memory store: more than a client can open while one call is repeated.
 _REMEMBERED = 8
-_PARTS = ("hub", "members", "ids", "posted", "mail", "dead")
+_PARTS = ("hub", "members", "ids", "posted", "mail", "dead", "lost")
 _OUTCOMES = (Outcome.DONE, Outcome.FULL, Outcome.UNKNOWN, Outcome.REPLACED)
 # Entries of a dead process cleared in one round trip.
 _PAGE = 500
@@ -334,7 +334,7 @@ class RedisStore(Store):
 
         def fill(pipeline: Pipeline) -> None:
             for hub, fields in by_hub.items():
-                self._call(pipeline, "lose", hub, *fields)
+                self._call(pipeline, "lose", hub, int(self.limits.lost_ttl * 1000), *fields)
             pipeline.zadd(self._mail_key, dict.fromkeys(by_hub, 0))
             # Last: who dies before leaves the entries to the next one, and none is lost twice.
             self._leave_no_traces(pipeline, gone)

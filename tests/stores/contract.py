@@ -646,6 +646,33 @@ class StoreContract:
         assert applied.outcomes == [DONE, DONE]
         assert await told(store) == ["ann: 3"]
 
+    @pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "still there"])
+    async def test_what_a_lost_connection_does_not_know_to_be_taken_stands_once(self, store, reaped):
+        await store.apply([join(connection="1"), post(1, connection="1"), post(2, connection="1")])
+        if reaped:
+            await self.units(11)
+            await store.reap()
+            assert (await store.apply([post(2, connection="1")])).outcomes == [UNKNOWN]
+        ops = [join(connection="2", again="1", posted=1), post(2, connection="2"), post(3, connection="2")]
+        assert (await store.apply(ops)).outcomes == [DONE] * 3
+        assert await told(store) == ["+ann", "ann: 1", "ann: 2", "-ann lost", "+ann", "ann: 3"]
+
+    @pytest.mark.parametrize("again", ["", "1"])
+    async def test_a_call_that_is_repeated_after_its_connection_was_lost_doubles_no_message(
+        self, store, again
+    ):
+        ops = [join(connection="2", again=again), post(1, connection="2")]
+        await store.apply(ops)
+        await self.units(11)
+        await store.reap()
+        assert (await store.apply(ops)).outcomes == [DONE, DONE]
+        assert await told(store) == ["+ann", "ann: 1", "-ann lost", "+ann"]
+
+    async def test_a_new_client_does_not_inherit_what_a_lost_one_posted(self, store):
+        await self.lose("p1", store, join(connection="1"), post(1, connection="1"))
+        await store.apply([join(connection="2"), post(1, connection="2")])
+        assert await told(store) == ["+ann", "ann: 1", "-ann lost", "+ann", "ann: 1"]
+
     async def test_a_connection_that_joins_again_never_replaces_another_client(self, store):
         await self.lose("p1", store, join(connection="1"))
         await store.apply([join(connection="other", process="p2")])

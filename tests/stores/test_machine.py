@@ -158,6 +158,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.hubs = {}
         self.newest = defaultdict(list)
         self.processes = {}
+        # What lost connections posted, while the store remembers it; and sockets that came later than that.
+        self.lost = {}
+        self.forgotten = set()
         self.lives = {}
         self.past_lives = set()
         self.claims = []
@@ -217,6 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def outcome_of_join(self, op, member, replaced, wakes):
         chain = []
+        posted = max(op.posted, self.posted_by_lost(op.connection), self.posted_by_lost(op.again))
         if member is not None:
             chain = [*member.past, member.connection]
             ids = [connection.id for connection in chain]
@@ -227,6 +231,8 @@ class StoreMachine(RuleBasedStateMachine):
                 return Outcome.DONE if op.connection == ids[-1] else Outcome.REPLACED
             if op.again not in ("", member.connection.id):
                 return Outcome.REPLACED
+            if op.again:
+                posted = max(posted, member.posted)
             self.remove(op.hub, op.client_id)
             self.put(
                 op.hub, ("left", member.connection.id, "lost" if op.again else "replaced"), wakes=wakes
@@ -236,11 +242,18 @@ class StoreMachine(RuleBasedStateMachine):
                 connection.replaced_since += 1
         hub = self.hub(op.hub, op.events)
         (connection,) = (each for each in self.connections if each.id == op.connection)
-        hub.members[op.client_id] = Member(connection, op.posted, chain)
+        hub.members[op.client_id] = Member(connection, posted, chain)
         self.newest[op.client_id].append(op.hub)
         self.processes.setdefault(op.process, self.now + LIMITS.process_lease)
         self.put(op.hub, ("joined", op.connection), wakes=wakes)
         return Outcome.DONE
+
+    def posted_by_lost(self, connection):
+        posted, until, socket = self.lost.get(connection, (0, 0.0, None))
+        if until > self.now:
+            return posted
+        self.forgotten.add(socket)
+        return 0
 
     def check_batch(self, claim):
         """A batch is the oldest mail, in order; what was seen before is the same again."""
@@ -410,9 +423,12 @@ class StoreMachine(RuleBasedStateMachine):
             self.past_lives.add((process, self.lives.pop(process, None)))
         for name, hub in self.hubs.items():
             lost = [client for client, member in hub.members.items() if member.connection.process in dead]
-            group = [("left", self.remove(name, client).connection.id, "lost") for client in lost]
-            if group:
-                self.put(name, *group, wakes=wakes)
+            gone = [self.remove(name, client) for client in lost]
+            for member in gone:
+                connection = member.connection
+                self.lost[connection.id] = member.posted, self.now + LIMITS.lost_ttl, connection.socket
+            if gone:
+                self.put(name, *(("left", member.connection.id, "lost") for member in gone), wakes=wakes)
         for name, hub in list(self.hubs.items()):
             # Nothing but a dead holder keeps it.
             if hub.held and hub.held.until <= self.now and not (hub.named or hub.members or hub.waiting):
@@ -604,6 +620,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.destroy(name)
                 assert self.ask(self.store.drop_dead_letters(name)) == len(self.dead[name])
             assert not self.hubs
+            self.now += LIMITS.lost_ttl
             self.reap(repeat=False)
             assert self.remains() == {}
             for name in HUBS:
@@ -651,17 +668,17 @@ class StoreMachine(RuleBasedStateMachine):
         assert not inside
 
     def check_messages(self, connection, events):
-        """Of each socket: its messages in order, none lost, and none twice while it was a member.
+        """Of each socket: its messages in order, none lost, and none twice.
 
-        Some stand twice where a reply was lost and the connection was declared dead before the call was
-        repeated: a store remembers nothing of a connection that is no member.
+        Some stand twice where a reply was lost, the connection was declared dead before the call was
+        repeated, and the store has forgotten it since.
         """
         last, came_back = 0, False
         for event in events:
             if event.meta["socket"] != connection.socket:
                 continue
             if isinstance(event, Joined):
-                came_back = True
+                came_back = connection.socket in self.forgotten
             elif isinstance(event, Message):
                 number = int(event.data)
                 assert number == last + 1 or (came_back and number <= last)

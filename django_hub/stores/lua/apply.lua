@@ -16,6 +16,9 @@ local function join(client, connection, process, events, who, at, body, again, p
   local old = member(client)
   local chain = {}
   local reason
+  -- What a lost connection posted it may not know: the reply was lost, too.
+  local lost = redis.call('MGET', LOST .. ':' .. connection, LOST .. ':' .. again)
+  posted = math.max(posted, lost[1] or 0, lost[2] or 0)
   if old then
     for each in string.gmatch(old.past, '[^,]+') do
       chain[#chain + 1] = each
@@ -35,6 +38,9 @@ local function join(client, connection, process, events, who, at, body, again, p
       return REPLACED
     end
     reason = again == '' and 'replaced' or 'lost'
+    if again ~= '' then
+      posted = math.max(posted, redis.call('HGET', POSTED, client) or 0)
+    end
     while #chain > 2 * remembered do
       table.remove(chain, 1)
     end
@@ -48,7 +54,7 @@ local function join(client, connection, process, events, who, at, body, again, p
   end
   local record = {connection, process, at, table.concat(chain, ','), who}
   redis.call('HSET', MEMBERS, client, table.concat(record, '\n'))
-  redis.call('HSET', POSTED, client, posted)
+  redis.call('HSET', POSTED, client, whole(posted))
   redis.call('ZADD', IDS, 0, client)
   append(body)
   return DONE

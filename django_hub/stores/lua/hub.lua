@@ -7,12 +7,13 @@
 -- POSTED   hash: client id -> number of its last accepted Post
 -- MAIL     list of "position body", oldest first
 -- DEAD     list of dead letters, oldest first
+-- LOST     LOST:connection is a number, for a while: that of a lost connection's last accepted Post
 --
 -- Times are microseconds of this server's clock, which is also what positions begin at: they rise also
 -- when a hub vanishes and is back. A script that fails midway keeps what it wrote, so each one reads and checks
 -- before its first write; and what frees memory comes before what takes it, for a full server must still drain.
 
-local HUB, MEMBERS, IDS, POSTED, MAIL, DEAD = unpack(KEYS)
+local HUB, MEMBERS, IDS, POSTED, MAIL, DEAD, LOST = unpack(KEYS)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
