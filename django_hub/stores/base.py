@@ -14,6 +14,8 @@ Three rules hold everywhere:
   processes differ.
 
 Any operation may raise `Unavailable`; then nothing is known of what was done, and it may be repeated.
+Where a hub is `Damaged`, an operation on this hub raises that; one on many hubs says so of this hub in its
+answer, or logs it where the answer has no place for it, and does its work on the others.
 """
 
 from __future__ import annotations

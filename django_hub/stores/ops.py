@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from django_hub.exceptions import Damaged
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubRecord:
@@ -89,14 +91,14 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The answer to `Store.apply`: an outcome an op, in order.
+    """The answer to `Store.apply`: an outcome an op, in order; `Damaged` for those of a hub that is.
 
     ``replaced``: connections that lost their client id to a newer one, with the hub: their sockets are to
     be closed. A repeated Join tells of the one it replaced again. ``wakes``: hubs that had no mail before
     and have now, each with its events channel.
     """
 
-    outcomes: list[Outcome]
+    outcomes: list[Outcome | Damaged]
     replaced: list[tuple[str, Address]] = field(default_factory=list)
     wakes: list[tuple[str, str]] = field(default_factory=list)
 
@@ -122,11 +124,12 @@ class DeadLetter:
 
 class Lease(enum.Enum):
     """HELD: the token is the hub's, handle the batch. FREE: nothing to do, nothing held. LOST: the
-    hub is another worker's; nothing was changed, stop handling it."""
+    hub is another worker's; nothing was changed, stop handling it. DAMAGED: as `Claim.error` says."""
 
     HELD = "held"
     FREE = "free"
     LOST = "lost"
+    DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ class Claim:
     lease: Lease
     token: str = ""
     batch: tuple[Letter, ...] = ()
+    error: Damaged | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,7 @@ local function leave(client, connection, body)
   return DONE
 end
 
+check()
 local at = 4
 while at <= #ARGV do
   local kind = ARGV[at]

@@ -21,6 +21,13 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
+-- Raises where something else has written to a key of the hub: before anything else is written.
+local function check()
+  redis.call('HLEN', HUB)
+  redis.call('HLEN', MEMBERS)
+  redis.call('LLEN', MAIL)
+end
+
 local woken = 0
 
 local function append(body)

@@ -1,6 +1,7 @@
 -- Members of a dead process. ARGV: how long to remember their messages in ms, client id and connection of each.
 -- Returns woken and the channel to ring at.
 
+check()
 for at = 2, #ARGV, 2 do
   local known = member(ARGV[at])
   if known and known.connection == ARGV[at + 1] then
