@@ -36,6 +36,7 @@ from django_hub.api import (
 from django_hub.consumers import HubConsumer
 from django_hub.events import Joined, Left, Message
 from django_hub.exceptions import (
+    Damaged,
     HubError,
     InvalidMessage,
     InvalidName,
@@ -50,6 +51,7 @@ from django_hub.workers import HubEvents
 
 __all__ = [
     "Close",
+    "Damaged",
     "Hub",
     "HubConsumer",
     "HubError",

@@ -10,24 +10,32 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """In a result's place: the error of this one item, to be raised where its future is awaited."""
+
+    error: Exception
+
+
 class Batcher(Generic[Item, Result]):
     """Hands items to ``call`` in the order of `put`, many at a time, one call after another.
 
-    ``call`` gets 1 to ``most`` items and returns a result for each, in their order; an exception of it
-    is given to all that put an item into that batch, and the next batch goes on. There is a task only
-    while something waits.
+    ``call`` gets 1 to ``most`` items and returns a result for each, or `Failed`, in their order; an
+    exception of it is given to all that put an item into that batch, and the next batch goes on. There is
+    a task only while something waits.
     """
 
     __slots__ = ("_call", "_most", "_taken", "_task", "_waiting")
 
     def __init__(
-        self, call: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], most: int = 1000
+        self, call: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Failed]]], most: int = 1000
     ) -> None:
         self._call = call
         self._most = most
@@ -80,7 +88,11 @@ class Batcher(Generic[Item, Result]):
                         raise
                     continue
                 for (_, future), result in zip(batch, results, strict=True):
-                    if not future.done():
+                    if future.done():
+                        continue
+                    if isinstance(result, Failed):
+                        future.set_exception(result.error)
+                    else:
                         future.set_result(result)
         finally:
             self._task = None

@@ -5,6 +5,7 @@ HubError
 ├── InvalidMessage     (TypeError)   a message that can't become a frame
 ├── UnreadableEvent    (ValueError)  an entry of a mailbox that is no event
 ├── Refused                          raised in a HubConsumer's hooks: close with this code
+├── Damaged                          what the store has of one hub can't be used
 └── Unavailable                      the store or the channel layer can't be reached now
 """
 
@@ -37,6 +38,13 @@ class Refused(HubError):
         super().__init__(f"refused with {code}: {reason}" if reason else f"refused with {code}")
         self.code = code
         self.reason = reason
+
+
+class Damaged(HubError):
+    """What the store has of one hub can't be used: something else wrote over it. No other hub is concerned.
+
+    Asking again does not help; a human must look at it.
+    """
 
 
 class Unavailable(HubError):

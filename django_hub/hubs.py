@@ -49,13 +49,16 @@ class Hub:
         While this runs the hub's mail is this code's and no worker's; afterwards, or when its process
         died and `HUB_LEASE` is over, it is the worker's again. An event counts as handled when the next one
         is asked for: leaving the loop, in whatever way, hands the last one out again, to who comes next.
-        Creates the hub by name if need be. Raises `RuntimeError` where the hub's mail is taken already.
+        Creates the hub by name if need be. Raises `RuntimeError` where the hub's mail is taken already,
+        `Damaged` where the hub is.
         """
         store, layer = get_store(), get_layer()
         if await store.hub(self.name) is None:
             await store.create(self.name, None)
         channel = RING + uuid.uuid4().hex
         (claim,) = await store.claim([self.name], channel, channel)
+        if claim.error is not None:
+            raise claim.error
         if claim.lease is not Lease.HELD:
             raise RuntimeError(
                 f"Somebody else handles the events of hub {self.name!r} now. Try again when that is over, "
@@ -82,6 +85,8 @@ class Hub:
                         ringing = asyncio.create_task(layer.receive(channel))
                 (claim,) = await store.commit([Commit(self.name, claim.token, done, tuple(dead))])
                 dead = []
+                if claim.error is not None:
+                    raise claim.error
             raise RuntimeError(
                 f"The events of hub {self.name!r} were taken over: this was silent too long."
             )

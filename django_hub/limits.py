@@ -22,3 +22,8 @@ class Limits:
     mailbox: int = 10_000
     dead_letters: int = 100
     dead_letter_ttl: float = 7 * 24 * 3600.0
+
+    @property
+    def lost_ttl(self) -> float:
+        """For so long it is remembered which messages of a lost connection were taken."""
+        return 10 * self.process_lease

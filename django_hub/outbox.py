@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Sequence
 
 from django_hub.backoff import waits
-from django_hub.batching import Batcher
+from django_hub.batching import Batcher, Failed
 from django_hub.bells import Bells
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.stores.base import Store
 from django_hub.stores.ops import Address, Op, Outcome
 
@@ -33,13 +33,13 @@ class Outbox:
         self._ops: Batcher[Op, Outcome] = Batcher(self._flush)
 
     def put(self, op: Op) -> asyncio.Future[Outcome]:
-        """What became of the op. Giving up the future takes nothing back."""
+        """What became of the op; raises `Damaged` where its hub is. Giving it up takes nothing back."""
         return self._ops.put(op)
 
     async def idle(self) -> None:
         await self._ops.idle()
 
-    async def _flush(self, ops: Sequence[Op]) -> Sequence[Outcome]:
+    async def _flush(self, ops: Sequence[Op]) -> Sequence[Outcome | Failed]:
         pauses = waits()
         failed = False
         while True:
@@ -56,7 +56,9 @@ class Outbox:
         self._bells.ring(applied.wakes)
         for hub, address in applied.replaced:
             self.replaced(hub, address)
-        return applied.outcomes
+        return [
+            Failed(outcome) if isinstance(outcome, Damaged) else outcome for outcome in applied.outcomes
+        ]
 
 
 def _nobody(hub: str, address: Address) -> None:

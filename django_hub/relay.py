@@ -55,6 +55,7 @@ class Relay:
         self._layer = layer
         self._settings = settings
         self._process = ""
+        self._life = 0
         self._refreshed = 0.0
         self._pinged = 0.0
         self._heard = True
@@ -71,11 +72,13 @@ class Relay:
     async def beat(self) -> None:
         """Show that this process lives. Raises `Unavailable`."""
         now = asyncio.get_running_loop().time()
-        if not await self.store.beat(self._process):
+        life = await self.store.beat(self._process)
+        if life != self._life:
             logger.warning("This process was declared dead, or the store lost it; its clients join again")
+            self._life = life
             self._lost_at = now
         if self._lost_at is not None:
-            # Until it has succeeded: the store tells of it only once.
+            # Until it has succeeded.
             await self.groups.refresh()
             await self.clients.all_join_again(self._lost_at)
             self._lost_at = None
@@ -146,7 +149,7 @@ class Relay:
         try:
             # A new one each time: a layer may have dropped the old one when its pump ended.
             self._process = await self._layer.new_channel()
-            await self.store.beat(self._process)
+            self._life = await self.store.beat(self._process)
             self._refreshed = asyncio.get_running_loop().time()
             self._heard = True
             self._lost_at = None

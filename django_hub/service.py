@@ -179,11 +179,14 @@ class HubService:
         return [found[hub] for hub, _ in asked]
 
     async def _asked(self, batcher: Batcher[Item, Claim], item: Item) -> Claim:
-        """The store's answer, however long it takes: claims and commits can be repeated."""
+        """The store's answer, in the end; claims and commits can be repeated. Raises `Damaged`."""
         pauses = waits()
         while True:
             try:
-                return await batcher.put(item)
+                claim = await batcher.put(item)
+                if claim.error is not None:
+                    raise claim.error
+                return claim
             except Unavailable as error:
                 logger.warning("A hub's events wait for the store: %s", error)
                 await asyncio.sleep(next(pauses))

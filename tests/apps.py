@@ -18,14 +18,14 @@ from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 from django_hub.connection import Bounds, Connection, Departure
 from django_hub.consumers import HubConsumer
 from django_hub.events import Event, Joined, Left, Message, read_body
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.choice import get_layer
 from django_hub.layers.memory import InMemoryLayer
 from django_hub.limits import Limits
 from django_hub.relay import Relay, get_relay
 from django_hub.stores import registry
 from django_hub.stores.memory import MemoryStore
-from django_hub.stores.ops import Applied, Claim, Commit, Op
+from django_hub.stores.ops import Applied, Claim, Commit, Lease, Op
 from django_hub.stores.registry import get_store
 from django_hub.wires.asgi import AsgiWire
 from django_hub.workers import HubEvents
@@ -160,7 +160,8 @@ FAULTY = {"default": {"BACKEND": "tests.apps.FaultyLayer"}}
 
 class FaultyStore(MemoryStore):
     """The memory store behind a bad line: ``lost[name]`` replies are lost after the work is done, and
-    ``fail[name]`` exceptions are raised instead of it. ``line`` holds every `apply` until it is set."""
+    ``fail[name]`` exceptions are raised instead of it; the hubs in ``damaged`` are. ``line`` holds every
+    `apply` until it is set."""
 
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] | None = None) -> None:
         super().__init__(limits, *([clock] if clock else []))
@@ -168,6 +169,7 @@ class FaultyStore(MemoryStore):
         self.fail: dict[str, list[Exception]] = {}
         self.calls: list[str] = []
         self.applied: list[list[Op]] = []
+        self.damaged: set[str] = set()
         self.line: asyncio.Event | None = None
 
     def _before(self, name: str) -> None:
@@ -186,12 +188,21 @@ class FaultyStore(MemoryStore):
         if self.line is not None:
             await self.line.wait()
         applied = await super().apply(ops)
+        for number, op in enumerate(ops):
+            if op.hub in self.damaged:
+                applied.outcomes[number] = Damaged(op.hub)
         self._after("apply")
         return applied
 
     async def claim(self, hubs: Any, worker: str, ring: str = "") -> list[Claim]:
         self._before("claim")
-        return await super().claim(hubs, worker, ring)
+        claims = await super().claim(hubs, worker, ring)
+        return [
+            Claim(claim.hub, Lease.DAMAGED, error=Damaged(claim.hub))
+            if claim.hub in self.damaged
+            else claim
+            for claim in claims
+        ]
 
     async def commit(self, commits: Any) -> list[Claim]:
         self._before("commit")
@@ -207,9 +218,11 @@ class FaultyStore(MemoryStore):
         self._before("renew")
         return await super().renew(leases)
 
-    async def beat(self, process: str) -> bool:
+    async def beat(self, process: str) -> int:
         self._before("beat")
-        return await super().beat(process)
+        life = await super().beat(process)
+        self._after("beat")
+        return life
 
     async def mail(self, hub: str) -> list[Commit]:
         """Take all of a hub's mail away, as bodies."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from django_hub.batching import Batcher
+from django_hub.batching import Batcher, Failed
 
 
 class Desk:
@@ -237,3 +237,16 @@ async def test_what_waits_behind_a_call_that_was_cancelled_is_not_forgotten():
     first, second = batcher.put("cancelled"), batcher.put("waits")
     done, _ = await asyncio.wait([first, second], timeout=1)
     assert done == {first, second}
+
+
+async def test_one_item_may_fail_by_itself():
+    async def desk(items):
+        return [Failed(ValueError(item)) if item == "bad" else item for item in items]
+
+    batcher = Batcher(desk)
+    good, bad, given_up, after = (batcher.put(item) for item in ("good", "bad", "bad", "after"))
+    given_up.cancel()
+    assert await good == "good"
+    with pytest.raises(ValueError, match="bad"):
+        await bad
+    assert await after == "after"

@@ -303,6 +303,18 @@ async def test_a_process_declared_dead_joins_its_members_again(
     assert "declared dead" in caplog.text
 
 
+async def test_a_process_learns_that_it_was_declared_dead_also_when_the_reply_is_lost(
+    make: Any, world: World, store: FaultyStore
+) -> None:
+    await make("ann").join()
+    await declare_all_dead(store)
+    store.lost = {"beat": 1}
+    with pytest.raises(Unavailable):
+        await world.relay.beat()
+    await world.relay.beat()
+    assert await store.count("lobby") == 1
+
+
 async def test_a_beat_of_a_living_process_changes_nothing(
     make: Any, world: World, store: FaultyStore
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from django_hub.bells import Bells
 from django_hub.connection import Connection, Departure
 from django_hub.events import read_body
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import Layer
 from django_hub.outbox import Outbox
 from django_hub.stores.ops import Address, Outcome
@@ -92,6 +92,18 @@ async def test_any_other_failure_reaches_who_put_it_in_and_the_next_goes_on(
     assert await office.outbox.put(ann.join_op("p")) is Outcome.DONE
 
 
+async def test_what_is_wrong_with_one_hub_reaches_those_who_put_something_in_for_it(
+    office: Office, ann: Connection
+) -> None:
+    office.store.damaged = {"cellar"}
+    bad = office.outbox.put(make_connection("bob", "cellar").join_op("p"))
+    good = office.outbox.put(ann.join_op("p"))
+    with pytest.raises(Damaged, match="cellar"):
+        await bad
+    assert await good is Outcome.DONE
+    assert len(office.store.applied) == 1
+
+
 async def test_the_first_mail_of_a_hub_is_rung_for(office: Office, ann: Connection) -> None:
     await office.outbox.put(ann.join_op("p"))
     await office.outbox.put(ann.post_op(1, "hi"))
@@ -106,6 +118,15 @@ async def test_who_lost_its_id_is_told_of(office: Office, ann: Connection) -> No
     await office.outbox.put(ann.join_op("old process"))
     assert office.replaced == []
     await office.outbox.put(newer.join_op("new process"))
+    assert office.replaced == [("lobby", Address("old process", ann.id))]
+
+
+async def test_who_lost_its_id_is_told_of_also_when_the_reply_is_lost(
+    office: Office, ann: Connection
+) -> None:
+    await office.outbox.put(ann.join_op("old process"))
+    office.store.lost = {"apply": 1}
+    await office.outbox.put(make_connection("ann").join_op("new process"))
     assert office.replaced == [("lobby", Address("old process", ann.id))]
 
 

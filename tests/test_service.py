@@ -214,6 +214,21 @@ async def test_a_bug_in_a_store_puts_a_hub_aside(shop: Shop, caplog: pytest.LogC
     await shop.said("1")
 
 
+async def test_a_damaged_hub_is_put_aside_and_those_claimed_with_it_are_handled(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    await shop.post("a", "1")
+    await shop.post("b", "2")
+    shop.store.damaged = {"a"}
+    shop.service.wake(["a", "b"])
+    await shop.said("2", hub="b")
+    await until(lambda: "Hub a is put aside" in caplog.text)
+    assert shop.store.calls.count("claim") == 1
+    shop.store.damaged = set()
+    shop.service.wake(["a"])
+    await shop.said("1")
+
+
 async def test_a_commit_waits_for_the_store_and_nothing_is_handled_twice(shop: Shop) -> None:
     shop.store.fail["commit"] = [Unavailable("gone")] * 2
     await shop.post("a", "1", "2")

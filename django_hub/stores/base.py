@@ -14,6 +14,8 @@ Three rules hold everywhere:
   processes differ.
 
 Any operation may raise `Unavailable`; then nothing is known of what was done, and it may be repeated.
+Where a hub is `Damaged`, an operation on this hub raises that; one on many hubs says so of this hub in its
+answer, or logs it where the answer has no place for it, and does its work on the others.
 """
 
 from __future__ import annotations
@@ -89,6 +91,7 @@ class Store(ABC):
           itself replaced since, or joins ``again`` and another client has the id.
           A Join is never refused for a full mailbox: it would leave a member without its event.
         * Post appends a message. A number not above the connection's last one is DONE, and nothing changes.
+          That holds also where the connection was lost and joins ``again``, within `Limits.lost_ttl`.
         * Leave removes the member and posts its `Left`, if the stored connection is this one. Else
           it is DONE or REPLACED, and nothing changes. It is never refused for a full mailbox.
         """
@@ -101,7 +104,7 @@ class Store(ABC):
 
         The same worker gets its own lease again, with the same token. FREE for all other cases.
         With ``ring`` the lease is held also while there is no mail (of a hub that is there), and while it
-        lives the hub's wakes go to that channel.
+        lives the hub's wakes go to that channel. Of one worker's claims, the last that was HELD says so.
         """
 
     @abstractmethod
@@ -138,9 +141,10 @@ class Store(ABC):
     # Processes
 
     @abstractmethod
-    async def beat(self, process: str) -> bool:
-        """Extend the process's lease. False: since its last beat (if there was one) it was declared dead,
-        or the store was emptied; the members it had then are to join again. A Join is no beat."""
+    async def beat(self, process: str) -> int:
+        """Extend the process's lease. Returns a number of its life, the same until it is declared dead or
+        the store is emptied: where it is another one than before, the members it had are to join again.
+        A Join is no beat."""
 
     @abstractmethod
     async def reap(self) -> list[tuple[str, str]]:

@@ -60,11 +60,11 @@ class _Held:
 class _Member:
     __slots__ = ("address", "at", "past", "posted", "who")
 
-    def __init__(self, op: Join, past: tuple[str, ...]) -> None:
+    def __init__(self, op: Join, past: tuple[Address, ...], posted: int) -> None:
         self.address = Address(op.process, op.connection)
         self.at = op.at
         self.past = past
-        self.posted = op.posted
+        self.posted = posted
         self.who = op.who
 
 
@@ -96,8 +96,11 @@ class MemoryStore(Store):
         # The hubs a client id is in, the newest last.
         self._hubs_of: dict[str, tuple[str, ...]] = {}
         self._processes: dict[str, float] = {}
-        # Those that beat since they were last declared dead, if ever.
-        self._beating: set[str] = set()
+        # Lives of those that beat since they were last declared dead, if ever.
+        self._lives: dict[str, int] = {}
+        self._life = 0
+        # The numbers of lost connections' last messages, and how long they are kept.
+        self._lost: dict[tuple[str, str], tuple[int, float]] = {}
         self._members_of: dict[str, set[tuple[str, str]]] = {}
         # Hubs whose lease is held without mail: nobody rings for them when their holder is dead.
         self._taken: set[str] = set()
@@ -184,18 +187,26 @@ class MemoryStore(Store):
     def _join(self, op: Join, applied: Applied) -> Outcome:
         hub = self._hub(op.hub, op.events)
         old = hub.members.get(op.client_id)
-        past: tuple[str, ...] = ()
+        chain: tuple[Address, ...] = ()
+        posted = max(
+            op.posted, self._posted_by_lost(op.hub, op.connection), self._posted_by_lost(op.hub, op.again)
+        )
         if old is not None:
-            if old.address.connection == op.connection:
-                return Outcome.DONE
-            if op.connection in old.past or op.again not in ("", old.address.connection):
+            chain = (*old.past, old.address)
+            for index, address in enumerate(chain):
+                if address.connection == op.connection:
+                    # The reply that told of it may be lost.
+                    applied.replaced.extend((op.hub, before) for before in chain[:index][-1:])
+                    return Outcome.DONE if address is old.address else Outcome.REPLACED
+            if op.again not in ("", old.address.connection):
                 return Outcome.REPLACED
             self._remove(hub, op.client_id)
             reason: Reason = "lost" if op.again else "replaced"
+            if op.again:
+                posted = max(posted, old.posted)
             self._append(hub, left_body(old.who, self._clock(), reason), applied)
             applied.replaced.append((op.hub, old.address))
-            past = (*old.past, old.address.connection)[-_REMEMBERED:]
-        hub.members[op.client_id] = _Member(op, past)
+        hub.members[op.client_id] = _Member(op, chain[-_REMEMBERED:], posted)
         self._hubs_of[op.client_id] = (*self._hubs_of.get(op.client_id, ()), op.hub)
         self._members_of.setdefault(op.process, set()).add((op.hub, op.client_id))
         # A process that joins members lives, also where its first beat is still to come.
@@ -244,6 +255,7 @@ class MemoryStore(Store):
             held = hub.held = _Held(secrets.token_hex(8), worker, 0.0, ring)
         elif held.worker != worker:
             return Claim(name, Lease.FREE)
+        held.ring = ring
         if ring:
             self._taken.add(name)
         return self._next_batch(hub, held)
@@ -317,12 +329,13 @@ class MemoryStore(Store):
 
     # Processes
 
-    async def beat(self, process: str) -> bool:
+    async def beat(self, process: str) -> int:
         with self._lock:
-            known = process in self._beating
-            self._beating.add(process)
             self._processes[process] = self._clock() + self.limits.process_lease
-            return known
+            if process not in self._lives:
+                self._life += 1
+                self._lives[process] = self._life
+            return self._lives[process]
 
     async def reap(self) -> list[tuple[str, str]]:
         with self._lock:
@@ -330,12 +343,18 @@ class MemoryStore(Store):
             applied = Applied(outcomes=[])
             for process in [name for name, until in self._processes.items() if until <= now]:
                 del self._processes[process]
-                self._beating.discard(process)
+                self._lives.pop(process, None)
                 for name, client_id in list(self._members_of.get(process, ())):
                     hub = self._hubs[name]
-                    who = hub.members[client_id].who
+                    member = hub.members[client_id]
                     self._remove(hub, client_id)
-                    self._append(hub, left_body(who, now, "lost"), applied)
+                    if member.posted:
+                        key = name, member.address.connection
+                        self._lost[key] = member.posted, now + self.limits.lost_ttl
+                    self._append(hub, left_body(member.who, now, "lost"), applied)
+            for key, (_, until) in list(self._lost.items()):
+                if until <= now:
+                    del self._lost[key]
             for name in list(self._dead):
                 self._forget_dead_letters(name)
             for name in list(self._taken):
@@ -370,6 +389,10 @@ class MemoryStore(Store):
             connection=member.address.connection,
             at=member.at,
         )
+
+    def _posted_by_lost(self, hub: str, connection: str) -> int:
+        posted, until = self._lost.get((hub, connection), (0, 0.0))
+        return posted if until > self._clock() else 0
 
     def _remove(self, hub: _Hub, client_id: str) -> None:
         member = hub.members.pop(client_id)

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from django_hub.exceptions import Damaged
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubRecord:
@@ -22,11 +24,12 @@ class HubRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
     """``who`` is `events.describe`, ``events`` the channel of a hub that isn't there yet. ``connection``
-    and ``process`` are ids of our own making: no line break, no comma.
+    and ``process`` are ids of our own making: not empty, no line break, no comma.
 
     ``again``: the connection was a member before, under this id, and its process was declared dead, or the
     store was emptied. It comes back under a new id, so that whoever still removes the old one can't meet
-    it; and it replaces none but the old one. ``posted`` is then the number of its last accepted Post.
+    it; and it replaces none but the old one. ``posted`` is then the number of its last Post that
+    it knows to be accepted.
     """
 
     hub: str
@@ -88,13 +91,14 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The answer to `Store.apply`: an outcome an op, in order.
+    """The answer to `Store.apply`: an outcome an op, in order; `Damaged` for those of a hub that is.
 
     ``replaced``: connections that lost their client id to a newer one, with the hub: their sockets are to
-    be closed. ``wakes``: hubs that had no mail before and have now, each with its events channel.
+    be closed. A repeated Join tells of the one it replaced again. ``wakes``: hubs that had no mail before
+    and have now, each with its events channel.
     """
 
-    outcomes: list[Outcome]
+    outcomes: list[Outcome | Damaged]
     replaced: list[tuple[str, Address]] = field(default_factory=list)
     wakes: list[tuple[str, str]] = field(default_factory=list)
 
@@ -120,11 +124,12 @@ class DeadLetter:
 
 class Lease(enum.Enum):
     """HELD: the token is the hub's, handle the batch. FREE: nothing to do, nothing held. LOST: the
-    hub is another worker's; nothing was changed, stop handling it."""
+    hub is another worker's; nothing was changed, stop handling it. DAMAGED: as `Claim.error` says."""
 
     HELD = "held"
     FREE = "free"
     LOST = "lost"
+    DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,7 @@ class Claim:
     lease: Lease
     token: str = ""
     batch: tuple[Letter, ...] = ()
+    error: Damaged | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
@@ -22,7 +23,7 @@ from redis.exceptions import RedisError
 
 from django_hub.batching import Batcher
 from django_hub.events import read_description
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.limits import Limits
 from django_hub.members import Member
 from django_hub.names import DEFAULT_EVENTS, group_name
@@ -44,9 +45,11 @@ from django_hub.stores.ops import (
 )
 from django_hub.stores.scripts import Scripts
 
+logger = logging.getLogger(__name__)
+
 # As in the memory store: more than a client can open while one call is repeated.
 _REMEMBERED = 8
-_PARTS = ("hub", "members", "ids", "posted", "mail", "dead")
+_PARTS = ("hub", "members", "ids", "posted", "mail", "dead", "lost")
 _OUTCOMES = (Outcome.DONE, Outcome.FULL, Outcome.UNKNOWN, Outcome.REPLACED)
 # Entries of a dead process cleared in one round trip.
 _PAGE = 500
@@ -62,7 +65,7 @@ class RedisStore(Store):
         self._prefix = prefix
         self._hubs_key = self._index("hubs")
         self._mail_key = self._index("mail")
-        self._processes = [self._index("processes"), self._index("known")]
+        self._processes = [self._index("processes"), self._index("lives")]
         self._freed: Batcher[tuple[str, bool], None] = Batcher(self._forget_freed)
 
     # Hubs
@@ -160,18 +163,25 @@ class RedisStore(Store):
             pipeline.zadd(self._mail_key, dict.fromkeys(by_hub, 0))
             if joins:
                 pipeline.zadd(self._hubs_key, {join.hub: 0 for join in joins})
-            self._leave_no_traces(
-                pipeline,
-                ((op.process, op.hub, op.client_id, op.connection) for op in ops if isinstance(op, Leave)),
-            )
 
-        answers = await self._scripts.run(fill)
+        answers = await self._scripts.run_each(fill)
+        for answer in (*answers[:start], *answers[start + len(by_hub) :]):
+            if isinstance(answer, Damaged):
+                raise answer  # an index, and so everybody's
         applied = Applied(outcomes=[Outcome.DONE] * len(ops))
+        # Their traces go when they are known to be gone: a script may be refused, and this process end.
         gone: list[tuple[str, str, str, str]] = []
         for (hub, numbers), answer in zip(by_hub.items(), answers[start:], strict=False):
+            if isinstance(answer, Damaged):
+                for number in numbers:
+                    applied.outcomes[number] = answer
+                continue
             woken, events, outcomes, replaced = answer
             for number, outcome in zip(numbers, outcomes, strict=True):
                 applied.outcomes[number] = _OUTCOMES[outcome]
+                op = ops[number]
+                if isinstance(op, Leave):
+                    gone.append((op.process, hub, op.client_id, op.connection))
             if woken:
                 applied.wakes.append((hub, events))
             for client_id, process, connection in _threes(replaced):
@@ -209,7 +219,7 @@ class RedisStore(Store):
                 token = secrets.token_hex(8)
                 self._call(pipeline, "claim", hub, worker, token, lease, self.limits.batch, ring)
 
-        answers = await self._scripts.run(fill)
+        answers = await self._scripts.run_each(fill)
         return [_claim(hub, answer) for hub, answer in zip(hubs, answers[-len(hubs) :], strict=True)]
 
     async def commit(self, commits: Sequence[Commit]) -> list[Claim]:
@@ -232,11 +242,11 @@ class RedisStore(Store):
                     *map(write_dead_letter, commit.dead),
                 )
 
-        answers = await self._scripts.run(fill)
+        answers = await self._scripts.run_each(fill)
         freed = [
             (commit.hub, *answer[1:])
             for commit, answer in zip(commits, answers, strict=True)
-            if not answer[0]
+            if not isinstance(answer, Damaged) and not answer[0]
         ]
         # Not waited for: a hub's next event must not wait for its index.
         for hub, vanished, empty in freed:
@@ -251,7 +261,9 @@ class RedisStore(Store):
             for hub, token in leases:
                 self._call(pipeline, "renew", hub, token, lease)
 
-        return [bool(kept) for kept in await self._scripts.run(fill)] if leases else []
+        if not leases:
+            return []
+        return [answer == 1 for answer in await self._scripts.run_each(fill)]
 
     async def unclaimed(self) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
@@ -261,20 +273,18 @@ class RedisStore(Store):
             if not names:
                 return found
             after = names[-1]
-            answers = await self._ring(names)
-            found += [
-                (hub, answer[1]) for hub, answer in zip(names, answers, strict=True) if answer[0] == 2
-            ]
-            await self._forget_mail(
-                [hub for hub, answer in zip(names, answers, strict=True) if not answer[0]]
-            )
+            answers = _whole(names, await self._ring(names))
+            found += [(hub, answer[1]) for hub, answer in answers if answer[0] == 2]
+            without = [(hub, answer[1]) for hub, answer in answers if not answer[0]]
+            await self._forget_hubs([hub for hub, gone in without if gone])
+            await self._forget_mail([hub for hub, _ in without])
 
     async def _ring(self, hubs: Iterable[str]) -> list[Any]:
         def fill(pipeline: Pipeline) -> None:
             for hub in hubs:
                 self._call(pipeline, "ring", hub, _microseconds(self.limits.ring_again))
 
-        return await self._scripts.run(fill)
+        return await self._scripts.run_each(fill)
 
     async def waiting(self) -> int:
         count, after = 0, ""
@@ -298,12 +308,12 @@ class RedisStore(Store):
 
     # Processes
 
-    async def beat(self, process: str) -> bool:
+    async def beat(self, process: str) -> int:
         lease = _microseconds(self.limits.process_lease)
-        (known,) = await self._scripts.run(
+        (life,) = await self._scripts.run(
             lambda p: self._scripts.call(p, "beat", self._processes, process, lease)
         )
-        return bool(known)
+        return int(life)
 
     async def reap(self) -> list[tuple[str, str]]:
         graves_key = self._index("graves")
@@ -313,12 +323,11 @@ class RedisStore(Store):
         wakes: dict[str, str] = {}
         for grave in graves:
             process = grave.removeprefix(prefixes[1]).partition(":")[2]
-            while True:
-                entries = await self._scripts.ask("SRANDMEMBER", grave, _PAGE)
-                if not entries:
+            while entries := await self._scripts.ask("SRANDMEMBER", grave, _PAGE):
+                if not await self._lose(grave, process, entries, wakes):
                     break
-                wakes |= await self._lose(grave, process, entries)
-            await self._scripts.ask("SREM", graves_key, grave)
+            else:
+                await self._scripts.ask("SREM", graves_key, grave)
         await self._free_the_taken()
         return list(wakes.items())
 
@@ -332,30 +341,37 @@ class RedisStore(Store):
             for hub in taken:
                 self._call(pipeline, "free", hub)
 
-        answers = await self._scripts.run(fill)
-        free = [(hub, vanished) for hub, (held, vanished) in zip(taken, answers, strict=True) if not held]
+        answers = _whole(taken, await self._scripts.run_each(fill))
+        free = [(hub, gone) for hub, (held, gone) in answers if not held]
         if free:
+            await self._forget_hubs([hub for hub, gone in free if gone])
             await self._scripts.ask("SREM", self._index("taken"), *(hub for hub, _ in free))
-            await self._forget_hubs([hub for hub, vanished in free if vanished])
 
-    async def _lose(self, grave: str, process: str, entries: list[str]) -> dict[str, str]:
+    async def _lose(self, grave: str, process: str, entries: list[str], wakes: dict[str, str]) -> bool:
+        """Clear some entries of a grave. False: all of them are of damaged hubs, and stay."""
         by_hub: dict[str, list[str]] = {}
-        gone = []
-        for entry in entries:
-            hub, client_id, connection = json.loads(entry)
+        read = {entry: json.loads(entry) for entry in entries}
+        for hub, client_id, connection in read.values():
             by_hub.setdefault(hub, []).extend((client_id, connection))
-            gone.append((process, hub, client_id, connection))
 
         def fill(pipeline: Pipeline) -> None:
             for hub, fields in by_hub.items():
-                self._call(pipeline, "lose", hub, *fields)
+                self._call(pipeline, "lose", hub, int(self.limits.lost_ttl * 1000), *fields)
             pipeline.zadd(self._mail_key, dict.fromkeys(by_hub, 0))
-            # Last: who dies before leaves the entries to the next one, and none is lost twice.
-            self._leave_no_traces(pipeline, gone)
-            pipeline.srem(grave, *entries)
 
-        answers = await self._scripts.run(fill)
-        return {hub: events for hub, (woken, events) in zip(by_hub, answers, strict=False) if woken}
+        answers = await self._scripts.run_each(fill)
+        cleared = dict(_whole(by_hub, answers[: len(by_hub)]))
+        wakes |= {hub: events for hub, (woken, events) in cleared.items() if woken}
+        gone = {entry: names for entry, names in read.items() if names[0] in cleared}
+
+        def fill_grave(pipeline: Pipeline) -> None:
+            self._leave_no_traces(pipeline, ((process, *names) for names in gone.values()))
+            pipeline.srem(grave, *gone)
+
+        # Only now: who dies before leaves the entries to the next one, and none is lost twice.
+        if gone:
+            await self._scripts.run(fill_grave)
+        return bool(gone)
 
     async def remarks(self) -> list[str]:
         try:
@@ -399,18 +415,20 @@ class RedisStore(Store):
             for name in names:
                 pipeline.hmget(self._key(name, "hub"), "events", "named")
 
-        answers = await self._scripts.run(fill) if names else []
-        return [
-            HubRecord(name=name, events=events, named=named == "1") if events else None
-            for name, (events, named) in zip(names, answers, strict=True)
-        ]
+        answers = _whole(names, await self._scripts.run_each(fill)) if names else []
+        records = {
+            name: HubRecord(name=name, events=events, named=named == "1")
+            for name, (events, named) in answers
+            if events
+        }
+        return [records.get(name) for name in names]
 
     async def _forget_freed(self, freed: Sequence[tuple[str, bool]]) -> list[None]:
         """Remove hubs without mail, and those that vanished, from the indexes."""
-        # Whoever reads the indexes next tidies up where this could not.
+        # In this order: what is left undone shows in the index of mail, to who looks for unclaimed mail.
         with contextlib.suppress(Unavailable):
-            await self._forget_mail([hub for hub, _ in freed])
             await self._forget_hubs([hub for hub, vanished in freed if vanished])
+            await self._forget_mail([hub for hub, _ in freed])
         return [None] * len(freed)
 
     async def _forget_hubs(self, names: Sequence[str]) -> None:
@@ -468,7 +486,20 @@ def _member(hub: str, client_id: str, record: str) -> Member:
     )
 
 
-def _claim(hub: str, answer: list[Any]) -> Claim:
+def _whole(hubs: Iterable[str], answers: Iterable[Any]) -> list[tuple[str, Any]]:
+    """Each hub with its answer; those that are damaged are logged and left out."""
+    whole = []
+    for hub, answer in zip(hubs, answers, strict=True):
+        if isinstance(answer, Damaged):
+            logger.error("Hub %s is left alone. %s", hub, answer)
+        else:
+            whole.append((hub, answer))
+    return whole
+
+
+def _claim(hub: str, answer: list[Any] | Damaged) -> Claim:
+    if isinstance(answer, Damaged):
+        return Claim(hub, Lease.DAMAGED, error=answer)
     if answer[0] == 1:
         return Claim(hub, Lease.HELD, answer[1], tuple(map(read_letter, answer[2])))
     return Claim(hub, Lease.FREE if answer[0] == 0 else Lease.LOST)

@@ -18,9 +18,10 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
 )
 
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 
 # What is wrong, by what redis-py says, and what to do about it. The first that fits is told.
 _HINTS: tuple[tuple[type[BaseException], str], ...] = (
@@ -32,6 +33,9 @@ _HINTS: tuple[tuple[type[BaseException], str], ...] = (
     (redis_errors.ConnectionError, "there is no connection; is it running, and is the address right?"),
     (OSError, "there is no connection; is it running, and is the address right?"),
 )
+
+# What a server that can't write now says, by the word its answer begins with.
+_NOT_NOW = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN")
 
 
 @cache
@@ -69,8 +73,16 @@ class Scripts:
         """Send what ``fill`` puts into a pipeline, in one round trip, and return the answers.
 
         A server that was flushed or replaced has no scripts: they are loaded and all is sent again, which
-        is harmless, for every operation of a store can be repeated. Raises `Unavailable`.
+        is harmless, for every operation of a store can be repeated. Raises `Unavailable` and `Damaged`.
         """
+        answers = await self.run_each(fill)
+        for answer in answers:
+            if isinstance(answer, Damaged):
+                raise answer
+        return answers
+
+    async def run_each(self, fill: Callable[[Pipeline], object]) -> list[Any]:
+        """As `run`, with `Damaged` in the place of the answers that are so."""
         for last in (False, True):
             # No MULTI: each script is atomic by itself, and they need not be so together.
             pipeline = self._redis.pipeline(transaction=False)
@@ -78,13 +90,15 @@ class Scripts:
             try:
                 answers = await pipeline.execute(raise_on_error=False)
             except (RedisError, OSError, TimeoutError) as error:
-                raise _unavailable(error) from error
-            errors = [answer for answer in answers if isinstance(answer, Exception)]
-            if not errors:
-                return answers
-            if last or not any(isinstance(error, NoScriptError) for error in errors):
-                raise _unavailable(errors[0])
-            await self._load()
+                raise _told(error) from error
+            if not last and any(isinstance(answer, NoScriptError) for answer in answers):
+                await self._load()
+                continue
+            answers = [_told(answer) if isinstance(answer, Exception) else answer for answer in answers]
+            for answer in answers:
+                if isinstance(answer, Exception) and not isinstance(answer, Damaged):
+                    raise answer
+            return answers
         raise AssertionError("unreachable")
 
     async def _load(self) -> None:
@@ -94,11 +108,20 @@ class Scripts:
         try:
             await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
-            raise _unavailable(error) from error
+            raise _told(error) from error
 
 
-def _unavailable(error: Exception) -> Exception:
+def _told(error: Exception) -> Exception:
+    """What an error means for who asked."""
     for kind, hint in _HINTS:
         if isinstance(error, kind):
             return Unavailable(f"Redis: {hint} ({error}).")
+    text = str(error)
+    if text.startswith(_NOT_NOW):
+        return Unavailable(f"Redis: it can't do that now ({error}).")
+    if isinstance(error, ResponseError) and ("WRONGTYPE" in text or "user_script" in text):
+        return Damaged(
+            "Redis: what is under a key of ours is not ours. Does something else write to keys that begin "
+            f"with our prefix? Give it, or the channel layer, another one, and delete such keys ({error})."
+        )
     return error

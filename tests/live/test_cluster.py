@@ -137,7 +137,7 @@ async def test_every_message_is_handled_once_and_heard_once_in_one_order(
 
     async def nothing_left() -> bool:
         left = await keys(broker)
-        return not [key for key in left if key.rsplit(":", 1)[-1] not in ("processes", "known")]
+        return not [key for key in left if key.rsplit(":", 1)[-1] not in ("processes", "lives")]
 
     await eventually(nothing_left, timeout=PATIENCE)
     assert site.complaints() == []

@@ -597,17 +597,19 @@ class StoreContract:
 
     async def test_a_repeated_join_that_replaced_another_changes_nothing(self, store):
         await store.apply([join(connection="old")])
-        await store.apply([join(connection="new")])
-        assert (await store.apply([join(connection="new")])).outcomes == [DONE]
+        first = await store.apply([join(connection="new")])
+        applied = await store.apply([join(connection="new")])
+        assert applied.outcomes == [DONE]
+        assert applied.replaced == first.replaced == [("lobby", Address("p1", "old"))]
         assert await told(store) == ["+ann", "-ann replaced", "+ann"]
 
     async def test_a_late_repeated_join_does_not_take_the_id_back(self, store):
-        await store.apply([join(connection="old")])
-        await store.apply([join(connection="new")])
-        await store.apply([join(connection="newer")])
-        for connection in ("old", "new"):
+        await store.apply([join(connection="old", process="p1")])
+        await store.apply([join(connection="new", process="p2")])
+        await store.apply([join(connection="newer", process="p3")])
+        for connection, replaced in ("old", []), ("new", [("lobby", Address("p1", "old"))]):
             applied = await store.apply([join(connection=connection)])
-            assert (applied.outcomes, applied.replaced, applied.wakes) == ([REPLACED], [], [])
+            assert (applied.outcomes, applied.replaced, applied.wakes) == ([REPLACED], replaced, [])
         assert (await store.member("lobby", "ann")).connection == "newer"
         assert await told(store) == ["+ann", "-ann replaced", "+ann", "-ann replaced", "+ann"]
 
@@ -656,6 +658,33 @@ class StoreContract:
         applied = await store.apply([post(2, connection="2"), post(3, connection="2")])
         assert applied.outcomes == [DONE, DONE]
         assert await told(store) == ["ann: 3"]
+
+    @pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "still there"])
+    async def test_what_a_lost_connection_does_not_know_to_be_taken_stands_once(self, store, reaped):
+        await store.apply([join(connection="1"), post(1, connection="1"), post(2, connection="1")])
+        if reaped:
+            await self.units(11)
+            await store.reap()
+            assert (await store.apply([post(2, connection="1")])).outcomes == [UNKNOWN]
+        ops = [join(connection="2", again="1", posted=1), post(2, connection="2"), post(3, connection="2")]
+        assert (await store.apply(ops)).outcomes == [DONE] * 3
+        assert await told(store) == ["+ann", "ann: 1", "ann: 2", "-ann lost", "+ann", "ann: 3"]
+
+    @pytest.mark.parametrize("again", ["", "1"])
+    async def test_a_call_that_is_repeated_after_its_connection_was_lost_doubles_no_message(
+        self, store, again
+    ):
+        ops = [join(connection="2", again=again), post(1, connection="2")]
+        await store.apply(ops)
+        await self.units(11)
+        await store.reap()
+        assert (await store.apply(ops)).outcomes == [DONE, DONE]
+        assert await told(store) == ["+ann", "ann: 1", "-ann lost", "+ann"]
+
+    async def test_a_new_client_does_not_inherit_what_a_lost_one_posted(self, store):
+        await self.lose("p1", store, join(connection="1"), post(1, connection="1"))
+        await store.apply([join(connection="2"), post(1, connection="2")])
+        assert await told(store) == ["+ann", "ann: 1", "-ann lost", "+ann", "ann: 1"]
 
     async def test_a_connection_that_joins_again_never_replaces_another_client(self, store):
         await self.lose("p1", store, join(connection="1"))
@@ -796,6 +825,7 @@ class StoreContract:
         first = await store.apply(ops)
         again = await store.apply(ops)
         assert again.outcomes == first.outcomes == [DONE] * 5
+        assert again.replaced == first.replaced == [("lobby", Address("p1", "old"))]
         assert await told(store) == ["+ann", "ann: 1", "-cat close", "-dan replaced", "+dan", "ann: 2"]
 
     async def test_what_many_write_while_one_handles_is_all_there_and_each_in_order(self, store):
@@ -939,6 +969,25 @@ class StoreContract:
         await store.apply([join()])
         await self.units(11)
         assert await store.unclaimed() == [("lobby", "chat-events")]
+
+    async def test_the_last_claim_of_a_worker_says_where_its_wakes_go(self, store):
+        await store.create("lobby", "chat-events")
+        first = await claim(store, worker="w1", ring="my-bell")
+        again = await claim(store, worker="w1", ring="my-other-bell")
+        assert again == first
+        assert (await store.apply([join()])).wakes == [("lobby", "my-other-bell")]
+        held = await claim(store, worker="w1")
+        assert (held.lease, held.token) == (HELD, first.token)
+        assert (await commit(store, held)).lease is FREE
+        assert (await store.apply([post(1)])).wakes == [("lobby", "chat-events")]
+
+    async def test_a_claim_that_held_nothing_says_nothing_of_wakes(self, store):
+        await store.create("lobby", "chat-events")
+        held = await claim(store, worker="w1", ring="my-bell")
+        assert (await claim(store, worker="w1")).lease is FREE
+        assert (await claim(store, worker="w2", ring="my-other-bell")).lease is FREE
+        assert (await store.apply([join()])).wakes == [("lobby", "my-bell")]
+        assert await store.renew([("lobby", held.token)]) == [True]
 
     async def test_a_hub_that_is_held_does_not_vanish_and_then_does(self, store):
         await store.apply([join()])
@@ -1298,22 +1347,18 @@ class StoreContract:
         await store.apply(ops)
         await self.units(11)
         await store.reap()
-        assert not await store.beat(process)
+        await store.beat(process)
 
     async def fill(self, store):
         """Ann joins and posts until the mailbox is at its limit."""
         full = [join(), *(post(number) for number in range(1, store.limits.mailbox))]
         assert (await store.apply(full)).outcomes == [DONE] * store.limits.mailbox
 
-    async def test_a_new_process_is_not_known_and_then_is(self, store):
-        assert await store.beat("p1") is False
-        assert await store.beat("p1") is True
-        assert await store.beat("p2") is False
-
-    async def test_a_join_is_no_beat(self, store):
+    async def test_a_process_that_beats_has_one_life(self, store):
+        life = await store.beat("p1")
+        await store.beat("p2")
         await store.apply([join()])
-        assert await store.beat("p1") is False
-        assert await store.count("lobby") == 1
+        assert await store.beat("p1") == life
 
     async def test_a_process_is_dead_when_it_was_not_heard_of_for_its_lease(self, store):
         await store.beat("p1")
@@ -1336,11 +1381,11 @@ class StoreContract:
         assert abs(left.at - self.now()) < 60
 
     async def test_a_process_that_beats_lives(self, store):
-        await store.beat("p1")
+        life = await store.beat("p1")
         await store.apply([join()])
         for _ in range(3):
             await self.units(6)
-            assert await store.beat("p1") is True
+            assert await store.beat("p1") == life
             assert await store.reap() == []
         assert await store.count("lobby") == 1
 
@@ -1370,22 +1415,27 @@ class StoreContract:
         assert [member.client_id for member in await store.members("lobby")] == ["bob"]
         assert await told(store) == ["+ann", "+bob", "-ann lost"]
 
-    async def test_a_process_that_was_declared_dead_is_told_once(self, store):
-        await store.beat("p1")
+    async def test_a_process_that_was_declared_dead_has_another_life(self, store):
+        first = await store.beat("p1")
         await store.apply([join()])
         await self.units(11)
         await store.reap()
-        assert await store.beat("p1") is False
-        assert await store.beat("p1") is True
+        second = await store.beat("p1")
+        assert second != first
+        # Also told where the first reply was lost.
+        assert await store.beat("p1") == second
+        await self.units(11)
+        await store.reap()
+        assert await store.beat("p1") not in (first, second)
 
     async def test_a_late_beat_says_whether_the_members_are_still_there(self, store):
-        await store.beat("p1")
+        life = await store.beat("p1")
         await store.apply([join()])
         await self.units(11)
-        known = await store.beat("p1")
-        assert await store.count("lobby") == known
+        same = await store.beat("p1") == life
+        assert await store.count("lobby") == same
         await store.reap()
-        assert await store.count("lobby") == known
+        assert await store.count("lobby") == same
 
     async def test_each_lost_member_is_told_of_once_however_many_reap(self, store):
         await store.apply([join(client=f"c{number}") for number in range(20)])

@@ -96,7 +96,7 @@ class Connection:
 class Member:
     connection: Connection
     posted: int
-    past: set[str]
+    past: list[Connection]
 
 
 @dataclass
@@ -158,7 +158,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.hubs = {}
         self.newest = defaultdict(list)
         self.processes = {}
-        self.beating = set()
+        # What lost connections posted, while the store remembers it; and sockets that came later than that.
+        self.lost = {}
+        self.forgotten = set()
+        self.lives = {}
+        self.past_lives = set()
         self.claims = []
         self.dead = defaultdict(list)
         self.last_position = defaultdict(int)
@@ -215,27 +219,41 @@ class StoreMachine(RuleBasedStateMachine):
         return Outcome.DONE
 
     def outcome_of_join(self, op, member, replaced, wakes):
-        past = set()
+        chain = []
+        posted = max(op.posted, self.posted_by_lost(op.connection), self.posted_by_lost(op.again))
         if member is not None:
-            if member.connection.id == op.connection:
-                return Outcome.DONE
-            if op.connection in member.past or op.again not in ("", member.connection.id):
+            chain = [*member.past, member.connection]
+            ids = [connection.id for connection in chain]
+            if op.connection in ids[-1 - REMEMBERED :]:
+                index = ids.index(op.connection)
+                if ids[-1 - REMEMBERED :].index(op.connection):
+                    replaced.append((op.hub, chain[index - 1].process, ids[index - 1]))
+                return Outcome.DONE if op.connection == ids[-1] else Outcome.REPLACED
+            if op.again not in ("", member.connection.id):
                 return Outcome.REPLACED
+            if op.again:
+                posted = max(posted, member.posted)
             self.remove(op.hub, op.client_id)
             self.put(
                 op.hub, ("left", member.connection.id, "lost" if op.again else "replaced"), wakes=wakes
             )
             replaced.append((op.hub, member.connection.process, member.connection.id))
-            past = member.past | {member.connection.id}
-            for connection in self.connections:
-                connection.replaced_since += connection.id in past
+            for connection in chain:
+                connection.replaced_since += 1
         hub = self.hub(op.hub, op.events)
         (connection,) = (each for each in self.connections if each.id == op.connection)
-        hub.members[op.client_id] = Member(connection, op.posted, past)
+        hub.members[op.client_id] = Member(connection, posted, chain)
         self.newest[op.client_id].append(op.hub)
         self.processes.setdefault(op.process, self.now + LIMITS.process_lease)
         self.put(op.hub, ("joined", op.connection), wakes=wakes)
         return Outcome.DONE
+
+    def posted_by_lost(self, connection):
+        posted, until, socket = self.lost.get(connection, (0, 0.0, None))
+        if until > self.now:
+            return posted
+        self.forgotten.add(socket)
+        return 0
 
     def check_batch(self, claim):
         """A batch is the oldest mail, in order; what was seen before is the same again."""
@@ -259,6 +277,11 @@ class StoreMachine(RuleBasedStateMachine):
     def idle_connections(self, wanted=lambda connection: True):
         return [c for c in self.connections if not c.gone and c.id not in self.busy and wanted(c)]
 
+    def may_replace_no_more(self, hub, client):
+        """A Join whose reply was lost is repeated before so many others that it would be forgotten."""
+        mates = (c for c in self.connections if (c.hub, c.client) == (hub, client))
+        return any(c.id in self.busy and c.replaced_since >= REMEMBERED for c in mates)
+
     def apply(self, ops, lose):
         """Carry out ops; where the reply is lost, once more, now or later."""
         replaced, wakes = [], []
@@ -268,22 +291,25 @@ class StoreMachine(RuleBasedStateMachine):
         assert [(hub, to.process, to.connection) for hub, to in answer.replaced] == replaced
         assert answer.wakes == wakes
         if lose == "now":
-            self.learn(ops, self.repeated(ops))
+            self.learn(ops, self.repeated(ops, replaced))
         elif lose == "later":
             self.unanswered.append(ops)
             self.busy.update(op.connection for op in ops)
         else:
             self.learn(ops, expected)
 
-    def repeated(self, ops):
-        """The second call changes nothing. Its outcomes are what the caller knows."""
+    def repeated(self, ops, first):
+        """The second call changes nothing, and tells of those that the first one replaced again.
+
+        Its outcomes are what the caller knows.
+        """
         before = {name: hub.waiting for name, hub in self.hubs.items()}
         replaced, wakes = [], []
         expected = [self.outcome_of(op, replaced, wakes) for op in ops]
         answer = self.ask(self.store.apply(ops))
         assert answer.outcomes == expected
         assert answer.wakes == wakes == []
-        assert answer.replaced == replaced == []
+        assert [(hub, to.process, to.connection) for hub, to in answer.replaced] == replaced == first
         assert {name: hub.waiting for name, hub in self.hubs.items()} == before
         return answer.outcomes
 
@@ -307,8 +333,7 @@ class StoreMachine(RuleBasedStateMachine):
         lose=LOSE,
     )
     def join(self, hub, client, process, channel, posts, lose):
-        busy = [c for c in self.connections if (c.hub, c.client) == (hub, client) and c.id in self.busy]
-        if any(connection.replaced_since >= REMEMBERED for connection in busy):
+        if self.may_replace_no_more(hub, client):
             return
         number = next(self.ids)
         connection = Connection(f"c{number}", number, hub, client, process, self.now)
@@ -359,6 +384,8 @@ class StoreMachine(RuleBasedStateMachine):
     def join_again(self, data, lose):
         """A process does so for its clients when its beat, or a post, finds them unknown."""
         old = data.draw(st.sampled_from(self.idle_connections()))
+        if self.may_replace_no_more(old.hub, old.client):
+            return
         old.gone = True
         connection = replace(old, id=f"c{next(self.ids)}", at=self.now, gone=False, replaced_since=0)
         self.connections.append(connection)
@@ -381,12 +408,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(process=st.sampled_from(PROCESSES), repeat=st.booleans())
     def beat(self, process, repeat):
-        known = process in self.beating
-        self.beating.add(process)
         self.processes[process] = self.now + LIMITS.process_lease
-        assert self.ask(self.store.beat(process)) is known
-        if repeat:
-            assert self.ask(self.store.beat(process)) is True
+        for _ in range(1 + repeat):
+            life = self.ask(self.store.beat(process))
+            assert (process, life) not in self.past_lives
+            assert self.lives.setdefault(process, life) == life
 
     @rule(repeat=st.booleans())
     def reap(self, repeat):
@@ -394,12 +420,15 @@ class StoreMachine(RuleBasedStateMachine):
         dead = {process for process, until in self.processes.items() if until <= self.now}
         for process in dead:
             del self.processes[process]
-            self.beating.discard(process)
+            self.past_lives.add((process, self.lives.pop(process, None)))
         for name, hub in self.hubs.items():
             lost = [client for client, member in hub.members.items() if member.connection.process in dead]
-            group = [("left", self.remove(name, client).connection.id, "lost") for client in lost]
-            if group:
-                self.put(name, *group, wakes=wakes)
+            gone = [self.remove(name, client) for client in lost]
+            for member in gone:
+                connection = member.connection
+                self.lost[connection.id] = member.posted, self.now + LIMITS.lost_ttl, connection.socket
+            if gone:
+                self.put(name, *(("left", member.connection.id, "lost") for member in gone), wakes=wakes)
         for name, hub in list(self.hubs.items()):
             # Nothing but a dead holder keeps it.
             if hub.held and hub.held.until <= self.now and not (hub.named or hub.members or hub.waiting):
@@ -417,12 +446,10 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(
         hubs=st.lists(st.sampled_from(HUBS), min_size=1, unique=True),
         worker=st.sampled_from(WORKERS),
-        ring=st.sampled_from(["", "", "my-bell"]),
+        ring=st.sampled_from(["", "", "my-bell", "my-other-bell"]),
         repeat=st.booleans(),
     )
     def claim(self, hubs, worker, ring, repeat):
-        # A worker that has its hubs handled holds them with a ring always, or never.
-        worker += ring
         answers = self.ask(self.store.claim(hubs, worker, ring))
         assert [answer.hub for answer in answers] == hubs
         for answer in answers:
@@ -593,6 +620,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.destroy(name)
                 assert self.ask(self.store.drop_dead_letters(name)) == len(self.dead[name])
             assert not self.hubs
+            self.now += LIMITS.lost_ttl
             self.reap(repeat=False)
             assert self.remains() == {}
             for name in HUBS:
@@ -640,17 +668,17 @@ class StoreMachine(RuleBasedStateMachine):
         assert not inside
 
     def check_messages(self, connection, events):
-        """Of each socket: its messages in order, none lost, and none twice while it was a member.
+        """Of each socket: its messages in order, none lost, and none twice.
 
-        Some stand twice where a reply was lost and the connection was declared dead before the call was
-        repeated: a store remembers nothing of a connection that is no member.
+        Some stand twice where a reply was lost, the connection was declared dead before the call was
+        repeated, and the store has forgotten it since.
         """
         last, came_back = 0, False
         for event in events:
             if event.meta["socket"] != connection.socket:
                 continue
             if isinstance(event, Joined):
-                came_back = True
+                came_back = connection.socket in self.forgotten
             elif isinstance(event, Message):
                 number = int(event.data)
                 assert number == last + 1 or (came_back and number <= last)

@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.limits import Limits
 from django_hub.stores.hosts import connect
-from django_hub.stores.ops import Commit, Lease
+from django_hub.stores.ops import Commit, Lease, Outcome
 from django_hub.stores.redis import RedisStore
 from tests.live.servers import MS, valkey
-from tests.stores.contract import StoreContract, join, limits_for
+from tests.stores.contract import StoreContract, join, leave, limits_for, post, read, told
 
 pytestmark = pytest.mark.broker
 
@@ -101,6 +101,72 @@ async def test_an_eviction_policy_that_loses_events_is_remarked(redis, store):
         await redis.config_set("maxmemory-policy", "noeviction")
     assert "noeviction" in remark
     assert await store.remarks() == []
+
+
+async def spoil(redis, store, part):
+    """Something else writes to a key of the lobby."""
+    await redis.delete(store._key("lobby", part))
+    await redis.set(store._key("lobby", part), "junk")
+
+
+@pytest.mark.parametrize("part", ["hub", "members", "mail"])
+async def test_a_damaged_hub_is_told_of_and_the_others_go_on(redis, store, caplog, part):
+    await store.apply([join(), join("cellar", connection="c")])
+    await spoil(redis, store, part)
+    applied = await store.apply(
+        [join(client="bob"), post(1, "cellar", connection="c"), leave(client="cat")]
+    )
+    assert applied.outcomes[1] is Outcome.DONE
+    assert isinstance(applied.outcomes[0], Damaged)
+    assert "delete such keys" in str(applied.outcomes[0])
+    held, free = await store.claim(["cellar", "lobby"], "w1")
+    assert read(held) == ["+ann", "ann: 1"]
+    if part != "members":
+        assert (free.lease, type(free.error)) == (Lease.DAMAGED, Damaged)
+    commits = [Commit(hub, held.token, held.batch[-1].position) for hub in ("lobby", "cellar")]
+    assert [claim.lease for claim in await store.commit(commits)][1] is Lease.FREE
+    assert await store.renew([("lobby", "x"), ("cellar", "y")]) == [False, False]
+
+
+@pytest.mark.parametrize("part", ["hub", "members", "mail"])
+async def test_a_damaged_hub_keeps_nobody_from_being_looked_after(redis, caplog, part):
+    store = RedisStore(redis, "test", limits_for(30 * MS))
+    await store.apply([join(), join("cellar", connection="c")])
+    await spoil(redis, store, part)
+    await asyncio.sleep(11 * 30 * MS)
+    await store.reap()
+    await store.reap()
+    await asyncio.sleep(6 * 30 * MS)
+    assert ("cellar", "hub-events") in await store.unclaimed()
+    assert await told(store, "cellar") == ["+ann", "-ann lost"]
+    assert "lobby is left alone. Redis: what is under a key of ours is not ours." in caplog.text
+    assert [hub.name for hub in await store.hubs()] == ["lobby"] * (part != "hub")
+    # Mended, its members are lost as all others.
+    await redis.delete(store._key("lobby", part))
+    await store.reap()
+    assert await store.count("lobby") == 0
+    if part == "mail":
+        assert await told(store) == ["-ann lost"]
+
+
+async def test_who_asks_for_a_damaged_hub_is_told(redis, store):
+    await spoil(redis, store, "hub")
+    with pytest.raises(Damaged, match="not ours"):
+        await store.create("lobby", None)
+
+
+async def test_one_whose_leave_was_refused_is_still_found_when_its_process_dies(redis):
+    store = RedisStore(redis, "test", limits_for(30 * MS))
+    await store.apply([join(), join(client="bob")])
+    await redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Unavailable, match="maxmemory"):
+            await store.apply([join(client="cat"), leave()])
+    finally:
+        await redis.config_set("maxmemory", 0)
+    await asyncio.sleep(11 * 30 * MS)
+    await store.reap()
+    assert await store.members("lobby") == []
 
 
 async def test_two_prefixes_share_a_server(redis, store):

@@ -6,27 +6,43 @@ local DONE, FULL, UNKNOWN, REPLACED = 0, 1, 2, 3
 local limit, name, remembered = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local outcomes, replaced = {}, {}
 
+local function tell_replaced(client, process, connection)
+  replaced[#replaced + 1] = client
+  replaced[#replaced + 1] = process
+  replaced[#replaced + 1] = connection
+end
+
 local function join(client, connection, process, events, who, at, body, again, posted)
   local old = member(client)
-  local past = {}
+  local chain = {}
   local reason
+  -- What a lost connection posted it may not know: the reply was lost, too.
+  local lost = redis.call('MGET', LOST .. ':' .. connection, LOST .. ':' .. again)
+  posted = math.max(posted, lost[1] or 0, lost[2] or 0)
   if old then
-    if old.connection == connection then
-      return DONE
-    end
     for each in string.gmatch(old.past, '[^,]+') do
-      if each == connection then
-        return REPLACED
+      chain[#chain + 1] = each
+    end
+    chain[#chain + 1] = old.connection
+    chain[#chain + 1] = old.process
+    for at = 1, #chain, 2 do
+      if chain[at] == connection then
+        if at > 1 then
+          -- The reply that told of it may be lost.
+          tell_replaced(client, chain[at - 1], chain[at - 2])
+        end
+        return at == #chain - 1 and DONE or REPLACED
       end
-      past[#past + 1] = each
     end
     if again ~= '' and again ~= old.connection then
       return REPLACED
     end
     reason = again == '' and 'replaced' or 'lost'
-    past[#past + 1] = old.connection
-    while #past > remembered do
-      table.remove(past, 1)
+    if again ~= '' then
+      posted = math.max(posted, redis.call('HGET', POSTED, client) or 0)
+    end
+    while #chain > 2 * remembered do
+      table.remove(chain, 1)
     end
   end
   if redis.call('HSETNX', HUB, 'events', events) == 1 then
@@ -34,13 +50,11 @@ local function join(client, connection, process, events, who, at, body, again, p
   end
   if old then
     append(left(old.who, reason))
-    replaced[#replaced + 1] = client
-    replaced[#replaced + 1] = old.process
-    replaced[#replaced + 1] = old.connection
+    tell_replaced(client, old.process, old.connection)
   end
-  local record = {connection, process, at, table.concat(past, ','), who}
+  local record = {connection, process, at, table.concat(chain, ','), who}
   redis.call('HSET', MEMBERS, client, table.concat(record, '\n'))
-  redis.call('HSET', POSTED, client, posted)
+  redis.call('HSET', POSTED, client, whole(posted))
   redis.call('ZADD', IDS, 0, client)
   append(body)
   return DONE
@@ -74,6 +88,7 @@ local function leave(client, connection, body)
   return DONE
 end
 
+check()
 local at = 4
 while at <= #ARGV do
   local kind = ARGV[at]

@@ -1,8 +1,7 @@
--- KEYS: processes, known. ARGV: process, lease. Returns whether the process was known.
+-- KEYS: processes, lives. ARGV: process, lease. Returns the process's life: the time at which it began.
 
 local clock = redis.call('TIME')
-local known = redis.call('ZSCORE', KEYS[2], ARGV[1]) and 1 or 0
-local until_ = string.format('%.0f', clock[1] * 1000000 + clock[2] + ARGV[2])
-redis.call('ZADD', KEYS[1], until_, ARGV[1])
-redis.call('ZADD', KEYS[2], until_, ARGV[1])
-return known
+local now = clock[1] * 1000000 + clock[2]
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
+redis.call('ZADD', KEYS[2], 'NX', string.format('%.0f', now), ARGV[1])
+return string.format('%.0f', redis.call('ZSCORE', KEYS[2], ARGV[1]))

@@ -1,4 +1,4 @@
--- Declare processes dead whose lease is over. KEYS: processes, known, graves. ARGV: prefix of the key of a
+-- Declare processes dead whose lease is over. KEYS: processes, lives, graves. ARGV: prefix of the key of a
 -- process's entries, prefix of a grave. What such a process joins from now on is entered anew, so that who clears
 -- a grave never meets a member of a process that is back. Returns all graves that are not cleared yet.
 

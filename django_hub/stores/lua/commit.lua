@@ -7,6 +7,7 @@ local lease, batch = tonumber(ARGV[4]), tonumber(ARGV[5])
 if redis.call('HGET', HUB, 'token') ~= token then
   return {-1}
 end
+check()
 local done = 0
 repeat
   local mail = letters(batch)

@@ -1,6 +1,6 @@
 -- The traces a Join leaves beside its hub, so that its member can be found when its process is dead.
 -- KEYS: processes, the process's entries. ARGV: process, lease, entries. A process with members has a lease
--- also where its beat is still to come; only a beat makes it known.
+-- also where its beat is still to come; only a beat gives it a life.
 
 local clock = redis.call('TIME')
 local until_ = string.format('%.0f', clock[1] * 1000000 + clock[2] + ARGV[2])

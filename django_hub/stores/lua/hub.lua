@@ -1,22 +1,31 @@
 -- What all scripts of one hub begin with. Every key of a hub has its hash tag, so they are of one slot.
 --
 -- HUB      hash: name, events, named, last (position), rung, and while leased: token, worker, until, ring
--- MEMBERS  hash: client id -> connection \n process \n at \n past \n who
+-- MEMBERS  hash: client id -> connection \n process \n at \n past \n who; past are the connections that one after
+--          another were replaced, the newest last, each with its process: connection,process,connection,process
 -- IDS      sorted set of client ids, all of score 0: pages in the order of ids
 -- POSTED   hash: client id -> number of its last accepted Post
 -- MAIL     list of "position body", oldest first
 -- DEAD     list of dead letters, oldest first
+-- LOST     LOST:connection is a number, for a while: that of a lost connection's last accepted Post
 --
 -- Times are microseconds of this server's clock, which is also what positions begin at: they rise also
 -- when a hub vanishes and is back. A script that fails midway keeps what it wrote, so each one reads and checks
 -- before its first write; and what frees memory comes before what takes it, for a full server must still drain.
 
-local HUB, MEMBERS, IDS, POSTED, MAIL, DEAD = unpack(KEYS)
+local HUB, MEMBERS, IDS, POSTED, MAIL, DEAD, LOST = unpack(KEYS)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
 local function whole(number)
   return string.format('%.0f', number)
+end
+
+-- Raises where something else has written to a key of the hub: before anything else is written.
+local function check()
+  redis.call('HLEN', HUB)
+  redis.call('HLEN', MEMBERS)
+  redis.call('LLEN', MAIL)
 end
 
 local woken = 0

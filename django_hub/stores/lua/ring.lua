@@ -1,7 +1,7 @@
--- ARGV: ring_again. Returns 0 (no mail), 1 (not to be rung for now), or 2 and the events channel.
+-- ARGV: ring_again. Returns 0 and whether the hub is gone (no mail), 1 (not to be rung for now), or 2 and the events channel.
 
 if redis.call('LLEN', MAIL) == 0 then
-  return {0}
+  return {0, 1 - redis.call('EXISTS', HUB)}
 end
 local hub = redis.call('HMGET', HUB, 'token', 'until', 'rung', 'events')
 if hub[1] and tonumber(hub[2]) > now then
