@@ -69,8 +69,10 @@ class Site:
         self.workers.append(process)
         return process
 
-    async def enter(self, server: WebServer, room: str, name: str) -> ChatClient:
-        client = await self.stack.enter_async_context(ChatClient(server, room, name))
+    async def enter(
+        self, server: WebServer, room: str, name: str, kind: type[ChatClient] = ChatClient
+    ) -> ChatClient:
+        client = await self.stack.enter_async_context(kind(server, room, name))
         await client.until(type="joined", client=name)
         return client
 
