@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-import time
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +18,7 @@ from django_hub.backoff import waits
 from django_hub.conf import get_settings
 from django_hub.exceptions import Unavailable
 from django_hub.exchange import Exchange
+from django_hub.queues import Queues
 
 logger = logging.getLogger(__name__)
 
@@ -104,35 +104,41 @@ class Layer:
 
 
 class CoreLayer(Layer):
-    """channels_redis' core layer, which drops what is sent to a group where a channel of it is full.
+    """channels_redis' core layer, with `Queues` in place of its own way to send."""
 
-    It says so to nobody (2 servers and 2 workers on 2 cores lost 40,866 of 133,500 broadcasts to it). So
-    the group's channels are read, and each is sent to by itself, which tells when it is full.
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        self._queues = Queues(layer)
 
-    Relied on, as of channels_redis 4.3.0: ``_group_key(group)`` names the sorted set of a group's channels,
-    ``consistent_hash`` and ``connection`` lead to its server.
-    """
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        if "!" not in channel:
+            return await super().send(channel, message)
+        with _told():
+            taken, _ = await self._queues.put([channel], message, {channel})
+        if not taken:
+            raise ChannelFull
+        return None
+
+    async def group_add(self, group: str, channel: str) -> None:
+        with _told():
+            await self._queues.group_add(group, channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        """As `send_when_free`, to each channel of the group. Raises `Unavailable`."""
-        key = self.layer._group_key(group)  # noqa: SLF001 (there is no public way)
-        connection = self.layer.connection(self.layer.consistent_hash(group))
-        with _told():
-            oldest = time.time() - self.group_expiry
-            names = await connection.zrangebyscore(key, oldest, "+inf")
-        channels = [name.decode() for name in names]
-        taken = await asyncio.gather(*(self.send_when_free(channel, message) for channel in channels))
-        for channel, ok in zip(channels, taken, strict=True):
-            if not ok:
-                logger.warning("%s stays full: a broadcast to %s is dropped there", channel, group)
-
-    @staticmethod
-    def fits(layer: Any) -> bool:
-        """Is that such a layer, with all that is relied on?"""
-        needed = ("_group_key", "consistent_hash", "connection")
-        return type(layer).__module__ == "channels_redis.core" and all(
-            hasattr(layer, name) for name in needed
-        )
+        """As `send_when_free`, to all channels of the group at once. Raises `Unavailable`."""
+        clock = asyncio.get_running_loop().time
+        gives_up = clock() + _PATIENCE
+        pauses = waits(first=0.01, most=0.2)
+        while True:
+            with _told():
+                channels = await self._queues.of_group(group)
+                patient = set(channels) - self._stuck if clock() < gives_up else set[str]()
+                taken, full = await self._queues.put(channels, message, patient)
+            if taken:
+                break
+            await asyncio.sleep(next(pauses))
+        self._stuck = self._stuck.difference(channels) | full
+        for channel in full:
+            logger.warning("%s stays full: a broadcast to %s is dropped there", channel, group)
 
 
 @contextlib.contextmanager
@@ -222,7 +228,7 @@ def get_layer() -> Layer:
     if layer is None:
         if isinstance(backend, InMemoryChannelLayer):
             layer = InMemoryLayer(backend)
-        elif CoreLayer.fits(backend):
+        elif Queues.fit(backend):
             layer = CoreLayer(backend)
         else:
             layer = Layer(backend)
