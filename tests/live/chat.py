@@ -70,3 +70,9 @@ class RoomClient(ChatClient):
     """A client of a room of `tests.live.rooms`."""
 
     path = "/ws/room/"
+
+
+class LoggedClient(ChatClient):
+    """A client of the chat whose server writes into its log what it accepted."""
+
+    path = "/ws/logged/"

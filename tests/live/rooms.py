@@ -7,6 +7,7 @@ the hub costs. It says what its worker is to do with each of its messages.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from typing import Any
@@ -20,9 +21,20 @@ pages = get_asgi_application()
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path  # noqa: E402
 
+from demo_project.chat.consumers import ChatConsumer  # noqa: E402
 from demo_project.chat.routing import websocket_urlpatterns  # noqa: E402
 from demo_project.chat.workers import ChatEvents  # noqa: E402
 from django_hub import HubConsumer, HubEvents, Joined, Message, current_hub, hub_broadcast, hub_send  # noqa: E402
+
+logger = logging.getLogger("django_hub.tests")
+
+
+class LoggedChatConsumer(ChatConsumer):
+    """Writes down what was accepted: nobody else knows it of a message whose sender is cut off."""
+
+    async def on_message(self, data: str | bytes) -> None:
+        if await self.post(data):
+            logger.info("accepted %s", data)
 
 
 class RoomConsumer(HubConsumer):
@@ -64,7 +76,13 @@ class RoomEvents(HubEvents):
 application = ProtocolTypeRouter(
     {
         "http": pages,
-        "websocket": URLRouter([path("ws/room/<hub>/", RoomConsumer.as_asgi()), *websocket_urlpatterns]),
+        "websocket": URLRouter(
+            [
+                path("ws/room/<hub>/", RoomConsumer.as_asgi()),
+                path("ws/logged/<hub>/", LoggedChatConsumer.as_asgi()),
+                *websocket_urlpatterns,
+            ]
+        ),
         "channel": ChannelNameRouter(
             {"chat-events": ChatEvents.as_asgi(), "room-events": RoomEvents.as_asgi()}
         ),
