@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from django_hub.bells import RING
 from django_hub.deadletters import dead_letter
+from django_hub.endings import end
 from django_hub.events import Event, read_body
 from django_hub.exceptions import Unavailable, UnreadableEvent
 from django_hub.layers.choice import get_layer
@@ -91,8 +92,8 @@ class Hub:
                 f"The events of hub {self.name!r} were taken over: this was silent too long."
             )
         finally:
-            for task in (renewing, ringing):
-                task.cancel()
+            await end([renewing, ringing])
+            await layer.stop(channel)
             if claim.lease is Lease.HELD:
                 await store.commit([Commit(self.name, claim.token, done, tuple(dead), release=True)])
                 get_relay().bells.ring(await store.unclaimed())

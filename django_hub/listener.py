@@ -15,7 +15,7 @@ from channels.routing import get_default_application
 from django_hub.backoff import waits
 from django_hub.endings import end
 from django_hub.exceptions import Unavailable
-from django_hub.layers.base import Layer
+from django_hub.layers.base import ChannelFull, Layer
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,11 @@ async def listen(layer: Layer, channel: str, *, grace: float, embedded: bool = F
     finally:
         await end([receiving])
         await end([running], grace + 1)
+        unread = [messages.get_nowait() for _ in range(messages.qsize())]
+        try:
+            await layer.stop(channel, unread)
+        except (ChannelFull, Unavailable) as error:
+            logger.warning("%d messages on %s were not read: %r", len(unread), channel, error)
 
 
 async def _receive(layer: Layer, channel: str, messages: asyncio.Queue[_Message]) -> None:

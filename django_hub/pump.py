@@ -29,7 +29,7 @@ async def pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], N
     try:
         await _pump(layer, channel, fanout, heard)
     finally:
-        layer.drop_channel(channel)
+        await layer.stop(channel)
 
 
 async def _pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], None]) -> None:

@@ -21,6 +21,7 @@ from django_hub.clients import Clients
 from django_hub.conf import Settings, get_settings
 from django_hub.connection import Departure
 from django_hub.endings import end
+from django_hub.exceptions import Unavailable
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
 from django_hub.keeper import Keeper
@@ -97,11 +98,15 @@ class Relay:
             await end([self._tasks[0]])
             self._tasks[0] = _task(pump(self._layer, self._process, self.fanout, self._hears))
             await self.groups.refresh()
+        # Before it is sent: it may be back before the layer says that it is gone.
+        self._heard = False
         try:
             await self._layer.send(self._process, {"type": PING})
-            self._heard = False
         except ChannelFull:
             self._heard = True  # busy, not deaf
+        except Unavailable:
+            self._heard = True  # it could not speak
+            raise
         self._pinged = now
 
     def _hears(self) -> None:
@@ -155,7 +160,7 @@ class Relay:
             self._lost_at = None
             self._tasks = [
                 _task(pump(self._layer, self._process, self.fanout, self._hears)),
-                _task(self.keeper.run(self.beat, self._settings.BEAT)),
+                _task(self.keeper.run(self.beat, min(self._settings.BEAT, self._layer.group_expiry / 3))),
             ]
         finally:
             self._starting = None

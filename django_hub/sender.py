@@ -6,41 +6,27 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from django_hub.backoff import waits
 from django_hub.batching import Batcher
 from django_hub.exceptions import Unavailable
-from django_hub.layers.base import Layer
+from django_hub.layers.base import ChannelFull, Layer, Message, Target
 from django_hub.names import group_name
 from django_hub.parcels import Entry, pack
 
 logger = logging.getLogger(__name__)
 
-# Bounds of one parcel, and of the parcels under way at once: an in-memory channel holds 100 of them and
-# drops what comes then.
+# Bounds of one parcel.
 _ENTRIES = 256
 _BYTES = 256 * 1024
-_AT_ONCE = 32
-
-
-T = TypeVar("T")
 
 Sent: TypeAlias = "asyncio.Future[Exception | None]"
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
-    """One relay's channel, or the group of all relays with clients in a hub."""
-
-    name: str
-    is_group: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Addressed:
-    target: _Target
+    target: Target
     entry: Entry
 
 
@@ -61,41 +47,38 @@ class Sender:
     def broadcast(self, entry: Entry) -> Sent:
         """To all relays with clients in the hub. The future brings what went wrong, or None, when the layer
         has it."""
-        return self._waiting.put(_Addressed(_Target(group_name(entry.hub), is_group=True), entry))
+        return self._waiting.put(_Addressed(Target(group_name(entry.hub), is_group=True), entry))
 
     def direct(self, process: str, entry: Entry) -> Sent:
         """To connections of one relay, that of ``process``; otherwise as `broadcast`."""
-        return self._waiting.put(_Addressed(_Target(process, is_group=False), entry))
+        return self._waiting.put(_Addressed(Target(process), entry))
 
     async def idle(self) -> None:
         await self._waiting.idle()
 
     async def _flush(self, items: Sequence[_Addressed]) -> Sequence[Exception | None]:
-        routes = await self._routes({item.target for item in items if item.target.is_group})
+        try:
+            routes = await self._routes({item.target for item in items if item.target.is_group})
+        except Unavailable as error:
+            return [error] * len(items)
         routed = [
             _Addressed(target, item.entry)
             for item in items
             for target in routes.get(item.target, (item.target,))
         ]
-        failures: dict[_Target, Exception] = {}
+        failures: dict[Target, Exception] = {}
         for stage in _stages(routed):
-            parcels = [(target, part) for target, entries in stage.items() for part in _parts(entries)]
-            for start in range(0, len(parcels), _AT_ONCE):
+            parts = {target: list(_parts(entries)) for target, entries in stage.items()}
+            # One of each target at a time: they must not overtake each other.
+            for number in range(max(map(len, parts.values()))):
                 await self._room()
-                some = parcels[start : start + _AT_ONCE]
-                # Parts of one target must not overtake each other.
-                by_target: dict[_Target, list[list[Entry]]] = {}
-                for target, part in some:
-                    by_target.setdefault(target, []).append(part)
-                results = await asyncio.gather(
-                    *(self._send(target, mine) for target, mine in by_target.items()),
-                    return_exceptions=True,
+                failures |= await self._deliver(
+                    {
+                        target: mine[number]
+                        for target, mine in parts.items()
+                        if number < len(mine) and target not in failures
+                    }
                 )
-                failures |= {
-                    target: result
-                    for target, result in zip(by_target, results, strict=True)
-                    if isinstance(result, Exception)
-                }
         if not failures:
             return [None] * len(items)
         return [
@@ -103,51 +86,77 @@ class Sender:
             for item in items
         ]
 
-    async def _routes(self, groups: Collection[_Target]) -> Mapping[_Target, Sequence[_Target]]:
+    async def _routes(self, groups: Collection[Target]) -> Mapping[Target, Sequence[Target]]:
         """The channels of groups, where the layer can tell them."""
         if not groups:
             return {}
-        names = [group.name for group in groups]
-        routes = await self._patiently(lambda: self._layer.routes(names), "look for their relays")
+        patience = _Patience(self._patience)
+        while True:
+            try:
+                routes = await self._layer.routes([group.name for group in groups])
+            except Unavailable as error:
+                logger.warning("Broadcasts to %d hubs wait: %s", len(groups), error)
+                if not await patience.lasts():
+                    raise
+            else:
+                break
         return {
-            group: [_Target(channel, is_group=False) for channel in routes[group.name]]
+            group: [Target(channel) for channel in routes[group.name]]
             for group in groups
             if group.name in routes
         }
 
-    async def _send(self, target: _Target, parts: Sequence[list[Entry]]) -> None:
-        for part in parts:
-            message = pack(part)
-            if target.is_group:
-                await self._patiently(partial(self._layer.group_send, target.name, message), "wait")
-            elif not await self._patiently(
-                partial(self._layer.send_when_free, target.name, message), "wait"
-            ):
-                logger.warning("%s stays full: %d frames dropped", target.name, len(part))
-
-    async def _patiently(self, call: Callable[[], Awaitable[T]], what: str) -> T:
-        """The layer's answer, asked for again while the broker can't be reached and there is patience."""
-        clock = asyncio.get_running_loop().time
-        gives_up = clock() + self._patience
-        pauses = waits()
+    async def _deliver(self, parts: Mapping[Target, list[Entry]]) -> dict[Target, Exception]:
+        """Those that can't be sent to, with why."""
+        # Often the same for all relays: then it is one message for the layer, too.
+        packed: dict[tuple[int, ...], Message] = {}
+        waiting: dict[Target, Message] = {}
+        for target, part in parts.items():
+            key = tuple(map(id, part))
+            waiting[target] = packed.get(key) or packed.setdefault(key, pack(part))
+        patience = _Patience(self._patience)
+        failures: dict[Target, Exception] = {}
         while True:
-            try:
-                return await call()
-            except Unavailable as error:
-                if clock() > gives_up:
-                    raise
-                logger.warning("Frames %s: %s", what, error)
-            await asyncio.sleep(next(pauses))
+            failed = await self._layer.deliver(waiting)
+            late = {target: error for target, error in failed.items() if isinstance(error, Unavailable)}
+            for target, error in failed.items():
+                if isinstance(error, ChannelFull):
+                    logger.warning("%s stays full: %d frames dropped", target.name, len(parts[target]))
+                elif target not in late:
+                    failures[target] = error
+            if not late:
+                return failures
+            frames = sum(len(parts[target]) for target in late)
+            logger.warning("%d frames wait: %s", frames, next(iter(late.values())))
+            if not await patience.lasts():
+                return failures | late
+            waiting = {target: waiting[target] for target in late}
 
 
-def _stages(items: Sequence[_Addressed]) -> list[dict[_Target, list[Entry]]]:
+class _Patience:
+    """Waits between tries, for so many seconds in all."""
+
+    def __init__(self, seconds: float) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._over = self._clock() + seconds
+        self._pauses = waits()
+
+    async def lasts(self) -> bool:
+        """False at once when it is over; True after a pause."""
+        if self._clock() > self._over:
+            return False
+        await asyncio.sleep(next(self._pauses))
+        return True
+
+
+def _stages(items: Sequence[_Addressed]) -> list[dict[Target, list[Entry]]]:
     """Group entries by target, without changing the order that a client of any hub can see.
 
     Where a group's channels are not known, a client hears its hub's group and its relay's channel, and the
     two may not overtake each other. So a hub's entries go to a later stage whenever they change between
     the two; stages are sent one by one.
     """
-    stages: list[dict[_Target, list[Entry]]] = []
+    stages: list[dict[Target, list[Entry]]] = []
     last: dict[str, tuple[int, bool]] = {}
     for item in items:
         hub, is_group = item.entry.hub, item.target.is_group

@@ -3,16 +3,15 @@
 import asyncio
 import contextlib
 import threading
-import time
 
 import pytest
 from channels.exceptions import ChannelFull
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from django_hub.layers.base import Layer
+from django_hub.layers.base import Layer, Target
 from django_hub.layers.choice import get_layer
-from tests.live.servers import eventually, valkey
+from tests.live.servers import valkey
 
 IN_MEMORY = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 # Far above what any of these takes; a message that woke nobody takes the layer's whole patience.
@@ -72,10 +71,10 @@ class OtherLoop:
 async def to_all(layer, message):
     """As the sender does it."""
     routes = await layer.routes(["hub.lobby"])
-    for channel in routes.get("hub.lobby", ()):
-        await layer.send(channel, message)
-    if not routes:
-        await layer.group_send("hub.lobby", message)
+    targets = (
+        [Target(channel) for channel in routes["hub.lobby"]] if routes else [Target("hub.lobby", True)]
+    )
+    assert await layer.deliver(dict.fromkeys(targets, message)) == {}
 
 
 async def nothing_comes(layer, channel):
@@ -269,10 +268,10 @@ async def test_a_dropped_channel_holds_up_nobody(layer):
     sending = asyncio.create_task(send_all())
     for _ in range(2 * MANY):
         await asyncio.sleep(0)
-    layer.drop_channel(channel)
+    await layer.stop(channel)
     await asyncio.wait_for(sending, PATIENCE)
     await layer.send(channel, {"type": "parcel"})
-    layer.drop_channel(channel)
+    await layer.stop(channel)
 
 
 @pytest.mark.parametrize("to", ["relay", "group"])
@@ -343,81 +342,4 @@ async def test_the_same_calls_work_on_redis(backend):
         await to_all(layer, {"type": "to all"})
         assert (await received(layer, channel))["type"] == "to all"
         await layer.group_discard("hub.lobby", channel)
-        layer.drop_channel(channel)
-
-
-@pytest.mark.broker
-async def test_a_groups_channels_on_the_core_layer():
-    async with redis_layer(BACKENDS[0]) as layer:
-        one, other = await layer.new_channel(), await layer.new_channel()
-        await asyncio.gather(layer.group_add("hub.lobby", one), layer.group_add("hub.cellar", one))
-        await layer.group_add("hub.lobby", other)
-        groups = ["hub.lobby", "hub.cellar", "hub.attic"]
-        routes = await layer.routes(groups)
-        assert {group: set(routes[group]) for group in groups} == {
-            "hub.lobby": {one, other},
-            "hub.cellar": {one},
-            "hub.attic": set(),
-        }
-        await layer.group_discard("hub.lobby", one)
-        assert (await layer.routes(["hub.lobby"]))["hub.lobby"] == [other]
-
-
-@pytest.mark.broker
-async def test_who_was_not_added_again_in_time_is_in_no_group_on_the_core_layer():
-    async with redis_layer(BACKENDS[0], group_expiry=1) as layer:
-        await layer.group_add("hub.lobby", "old")
-
-        async def forgotten():
-            await layer.group_add("hub.lobby", "new")
-            return (await layer.routes(["hub.lobby"]))["hub.lobby"] == ["new"]
-
-        await eventually(forgotten)
-
-
-@pytest.mark.broker
-async def test_a_full_channel_of_the_core_layer_refuses_exactly_what_is_too_much():
-    async with redis_layer(BACKENDS[0], capacity=5) as layer:
-        channel = await layer.new_channel()
-        messages = [{"type": "parcel", "number": number} for number in range(9)]
-        sent = await asyncio.gather(
-            *(layer.send(channel, message) for message in messages), return_exceptions=True
-        )
-        assert [type(answer) for answer in sent] == [type(None)] * 5 + [ChannelFull] * 4
-        assert [(await received(layer, channel))["number"] for _ in range(5)] == [0, 1, 2, 3, 4]
-        await layer.send(channel, {"type": "parcel", "number": 9})
-        assert (await received(layer, channel))["number"] == 9
-
-
-@pytest.mark.broker
-async def test_a_sender_whose_clock_is_ahead_is_heard_in_its_turn(monkeypatch):
-    """Scored by senders' clocks, as the core layer does it, its messages would wait for all others."""
-    async with redis_layer(BACKENDS[0]) as layer:
-        channel = await layer.new_channel()
-        right = time.time
-        for number in range(6):
-            monkeypatch.setattr(time, "time", lambda: right() + 10 * (number % 2))  # noqa: B023
-            await layer.send(channel, {"type": "parcel", "number": number})
-        assert [(await received(layer, channel))["number"] for _ in range(6)] == list(range(6))
-
-
-@pytest.mark.broker
-async def test_stock_senders_and_receivers_share_channels_with_ours():
-    async with redis_layer(BACKENDS[0]) as layer:
-        await layer.layer.send("hub-relay.x", {"type": "stock"})
-        await layer.send("hub-relay.x", {"type": "ours"})
-        assert [(await received(layer, "hub-relay.x"))["type"] for _ in range(2)] == ["stock", "ours"]
-        specific = await layer.layer.new_channel()
-        await layer.send(specific, {"type": "to a consumer"})
-        assert await asyncio.wait_for(layer.layer.receive(specific), PATIENCE) == {"type": "to a consumer"}
-        await layer.send(EVENTS, {"type": "to a worker"})
-        assert await asyncio.wait_for(layer.layer.receive(EVENTS), PATIENCE) == {"type": "to a worker"}
-        await layer.layer.send(EVENTS, {"type": "own"})
-        assert await received(layer, EVENTS) == {"type": "own"}
-
-
-async def test_a_core_layer_with_another_inside_is_used_as_any_other(monkeypatch):
-    hosts = ["redis://127.0.0.1:1"]
-    with layers(default={"BACKEND": f"channels_redis.{BACKENDS[0]}", "CONFIG": {"hosts": hosts}}):
-        monkeypatch.delattr("channels_redis.core.RedisChannelLayer._group_key")
-        assert type(get_layer()) is Layer
+        await layer.stop(channel)

@@ -34,6 +34,45 @@ async def test_beats_refresh_the_groups_before_the_layer_forgets(
     await store.mail("lobby")
 
 
+async def test_a_layer_that_forgets_sooner_than_the_beat_makes_it_quicker(
+    world: World, make: Any, settings: Any
+) -> None:
+    settings.DJANGO_HUB = {"STORE": "memory", "BEAT": 100.0, "PROCESS_LEASE": 200.0}
+    settings.CHANNEL_LAYERS = {"default": {**FAULTY["default"], "CONFIG": {"group_expiry": 0.03}}}
+    store = world.use_store(FaultyStore())
+    ann = make("ann")
+    await ann.join()
+    await until(lambda: world.layer.calls.count(("group_add", "hub.lobby")) > 2)
+    await ann.leave()
+    await world.relay.close()
+    await store.mail("lobby")
+
+
+async def test_what_it_says_to_itself_may_be_back_before_it_is_said(
+    world: World, make: Any, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.DJANGO_HUB = {"STORE": "memory", "BEAT": 0.01, "PROCESS_LEASE": 1.0}
+    settings.CHANNEL_LAYERS = FAULTY
+    store = world.use_store(FaultyStore())
+    ann = make("ann")
+    await ann.join()
+    take = world.layer.inner.send
+    said = 0
+
+    async def slow_reply(channel: str, message: dict[str, Any]) -> None:
+        nonlocal said
+        await take(channel, message)
+        await turns(20)
+        said += 1
+
+    world.layer.inner.send = slow_reply
+    await until(lambda: said > 5)
+    assert "Nothing comes from the channel layer" not in caplog.text
+    await ann.leave()
+    await world.relay.close()
+    await store.mail("lobby")
+
+
 # The relay's own life
 
 

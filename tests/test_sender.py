@@ -5,20 +5,24 @@ import itertools
 from typing import Any
 
 import pytest
+from channels.layers import InMemoryChannelLayer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from django_hub import sender as module
 from django_hub.exceptions import Unavailable
-from django_hub.layers.base import Layer
+from django_hub.layers.base import _AT_ONCE, Layer, Target
+from django_hub.layers.memory import InMemoryLayer
 from django_hub.names import group_name
 from django_hub.parcels import Entry, Scope, unpack
-from django_hub.sender import Sender, _Addressed, _parts, _stages, _Target
+from django_hub.sender import Sender, _Addressed, _parts, _stages
 from tests.apps import FaultyLayer
 from tests.apps import world as world
 from tests.sockets import turns, until
 
 US = "specific.us!1"
+# More than are sent to at the same time.
+MANY = 2 * _AT_ONCE + 1
 
 
 @pytest.fixture
@@ -152,7 +156,7 @@ async def test_a_channel_that_stays_full_loses_the_frames_and_says_so(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("django_hub.layers.base._PATIENCE", 0.1)
+    monkeypatch.setattr("django_hub.layers.base.PATIENCE", 0.1)
     layer.inner.capacity = 1
     await layer.send(US, {"type": "in the way"})
     await sent(sender.direct(US, to_one("one")), sender.direct(US, to_one("two")))
@@ -186,7 +190,7 @@ async def test_large_parts_of_one_target_keep_their_order(layer: FaultyLayer, se
     assert list(itertools.chain(*parcels)) == texts
 
 
-async def test_many_targets_go_a_few_at_a_time(layer: FaultyLayer) -> None:
+async def test_many_targets_are_sent_to(layer: FaultyLayer) -> None:
     rounds = 0
 
     async def room() -> None:
@@ -194,9 +198,47 @@ async def test_many_targets_go_a_few_at_a_time(layer: FaultyLayer) -> None:
         rounds += 1
 
     sender = Sender(Layer(layer), room)
-    await asyncio.gather(*(sender.direct(f"p.{n}", to_one(str(n))) for n in range(module._AT_ONCE * 2 + 1)))
-    assert rounds == 3
-    assert len(layer.channels) == module._AT_ONCE * 2 + 1
+    await asyncio.gather(*(sender.direct(f"p.{n}", to_one(str(n))) for n in range(MANY)))
+    assert rounds == 1
+    assert len(layer.channels) == MANY
+
+
+async def test_what_is_for_several_hubs_goes_to_a_relay_as_one_parcel() -> None:
+    """Where the layer tells which relays are in a hub's group."""
+    layer = InMemoryLayer(InMemoryChannelLayer())
+    sender = Sender(layer, always_room)
+    one, other = await layer.new_channel(), await layer.new_channel()
+    for hub, channel in (("a", one), ("b", one), ("b", other)):
+        await layer.group_add(group_name(hub), channel)
+    await sent(
+        sender.broadcast(Entry("a", "1")),
+        sender.broadcast(Entry("b", "2")),
+        sender.direct(one, to_one("3")),
+        sender.broadcast(Entry("b", "4")),
+        sender.broadcast(Entry("nobody's", "5")),
+    )
+    assert [entry.frame for entry in unpack(await layer.receive(one))] == ["1", "2", "3", "4"]
+    assert [entry.frame for entry in unpack(await layer.receive(other))] == ["2", "4"]
+
+
+async def test_a_layer_that_can_not_tell_its_groups_now_is_asked_again() -> None:
+    layer = InMemoryLayer(InMemoryChannelLayer())
+    channel = await layer.new_channel()
+    await layer.group_add(group_name("a"), channel)
+    told, tries = layer.routes, []
+
+    async def routes(groups: Any) -> Any:
+        tries.append(groups)
+        if len(tries) < 3:
+            raise Unavailable("not now")
+        return await told(groups)
+
+    layer.routes = routes  # type: ignore[method-assign]
+    await sent(Sender(layer, always_room).broadcast(Entry("a", "1")))
+    assert [entry.frame for entry in unpack(await layer.receive(channel))] == ["1"]
+    tries.clear()
+    error = await Sender(layer, always_room, patience=0.0).broadcast(Entry("a", "2"))
+    assert isinstance(error, Unavailable)
 
 
 async def test_giving_up_a_call_takes_nothing_back(layer: FaultyLayer, sender: Sender) -> None:
@@ -214,17 +256,17 @@ hubs = st.sampled_from(["a", "b", "c"])
 processes = st.sampled_from(["p.1", "p.2"])
 items = st.lists(
     st.one_of(
-        hubs.map(lambda hub: (hub, _Target(group_name(hub), is_group=True))),
-        st.tuples(hubs, processes.map(lambda name: _Target(name, is_group=False))),
+        hubs.map(lambda hub: (hub, Target(group_name(hub), is_group=True))),
+        st.tuples(hubs, processes.map(lambda name: Target(name))),
     ),
     max_size=40,
 )
 
 
-Sent = list[tuple[_Target, Entry]]
+Sent = list[tuple[Target, Entry]]
 
 
-def addressed(calls: list[tuple[str, _Target]]) -> list[_Addressed]:
+def addressed(calls: list[tuple[str, Target]]) -> list[_Addressed]:
     return [_Addressed(target, Entry(hub, str(number))) for number, (hub, target) in enumerate(calls)]
 
 
@@ -239,7 +281,7 @@ def heard(sent: Sent, hub: str, process: str) -> list[Any]:
 
 @given(items, st.booleans())
 def test_stages_change_no_order_that_a_client_can_see(
-    calls: list[tuple[str, _Target]], backwards: bool
+    calls: list[tuple[str, Target]], backwards: bool
 ) -> None:
     """The targets of one stage are sent to at the same time: whichever is first, the same is heard."""
     sent: Sent = []
@@ -252,14 +294,14 @@ def test_stages_change_no_order_that_a_client_can_see(
 
 
 @given(items)
-def test_stages_lose_and_double_nothing(calls: list[tuple[str, _Target]]) -> None:
+def test_stages_lose_and_double_nothing(calls: list[tuple[str, Target]]) -> None:
     stages = _stages(addressed(calls))
     frames = [entry.frame for stage in stages for entries in stage.values() for entry in entries]
     assert sorted(frames) == sorted(item.entry.frame for item in addressed(calls))
 
 
 def test_one_hubs_entries_of_one_kind_are_one_stage() -> None:
-    target = _Target(group_name("a"), is_group=True)
+    target = Target(group_name("a"), is_group=True)
     assert len(_stages([_Addressed(target, Entry("a", str(n))) for n in range(5)])) == 1
 
 

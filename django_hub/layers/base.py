@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from channels.exceptions import ChannelFull
 
@@ -14,9 +15,21 @@ from django_hub.backoff import waits
 from django_hub.exceptions import Unavailable
 
 # A channel that is full for so long, in seconds, is given up.
-_PATIENCE = 10.0
+PATIENCE = 10.0
+# Calls under way at once.
+_AT_ONCE = 32
 
-__all__ = ["ChannelFull", "Layer", "told"]
+__all__ = ["PATIENCE", "ChannelFull", "Layer", "Message", "Target", "told"]
+
+Message: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A relay's channel, or a group whose channels the layer does not tell."""
+
+    name: str
+    is_group: bool = False
 
 
 class Layer:
@@ -43,28 +56,52 @@ class Layer:
             channel: str = await self.layer.new_channel()
         return channel
 
-    def drop_channel(self, channel: str) -> None:
-        """The relay's channel is not received on any more."""
+    async def stop(self, channel: str, unread: Sequence[Message] = ()) -> None:
+        """Receive on the channel no more. What was taken and not read goes to whoever receives on it
+        elsewhere, if the layer has one queue for all of them. Raises `Unavailable`."""
 
-    async def receive(self, channel: str) -> dict[str, Any]:
+    async def receive(self, channel: str) -> Message:
         """Raises `Unavailable`."""
         with told():
-            message: dict[str, Any] = await self.layer.receive(channel)
+            message: Message = await self.layer.receive(channel)
         return message
 
-    async def send(self, channel: str, message: dict[str, Any]) -> None:
+    async def send(self, channel: str, message: Message) -> None:
         """Raises `ChannelFull` where the channel is at its capacity, and `Unavailable`."""
         with told():
             await self.layer.send(channel, message)
 
-    async def send_when_free(self, channel: str, message: dict[str, Any]) -> bool:
-        """As `send`, waiting while the channel is full. False: it stayed full, and the message is dropped.
+    async def deliver(self, messages: Mapping[Target, Message]) -> dict[Target, Exception]:
+        """Send each target its message, waiting while a channel is full. Never raises.
 
-        One that stayed full for `_PATIENCE` seconds belongs to a process that is dead or hangs: nobody
-        waits for it again until it takes something.
+        Returns those that did not get it, each with why: `Unavailable`, and it may be tried again; or
+        `ChannelFull`: it stayed full for `PATIENCE` seconds, so it belongs to a process that is dead or
+        hangs, and nobody waits for it again until it takes something.
         """
+        failures: dict[Target, Exception] = {}
+        targets = list(messages)
+        for start in range(0, len(targets), _AT_ONCE):
+            some = targets[start : start + _AT_ONCE]
+            answers = await asyncio.gather(
+                *(self._deliver(target, messages[target]) for target in some), return_exceptions=True
+            )
+            failures |= {
+                target: answer
+                for target, answer in zip(some, answers, strict=True)
+                if isinstance(answer, Exception)
+            }
+        return failures
+
+    async def _deliver(self, target: Target, message: Message) -> None:
+        if target.is_group:
+            with told():
+                await self.layer.group_send(target.name, message)
+        else:
+            await self._send_when_free(target.name, message)
+
+    async def _send_when_free(self, channel: str, message: Message) -> None:
         clock = asyncio.get_running_loop().time
-        gives_up = clock() + (0 if channel in self._stuck else _PATIENCE)
+        gives_up = clock() + (0 if channel in self._stuck else PATIENCE)
         pauses = waits(first=0.01, most=0.2)
         while True:
             try:
@@ -72,11 +109,11 @@ class Layer:
             except ChannelFull:
                 if clock() >= gives_up:
                     self._stuck.add(channel)
-                    return False
+                    raise
                 await asyncio.sleep(next(pauses))
             else:
                 self._stuck.discard(channel)
-                return True
+                return
 
     async def group_add(self, group: str, channel: str) -> None:
         """Raises `Unavailable`."""
@@ -88,15 +125,10 @@ class Layer:
         with told():
             await self.layer.group_discard(group, channel)
 
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        """For groups of which `routes` does not tell the channels. Raises `Unavailable`."""
-        with told():
-            await self.layer.group_send(group, message)
-
     async def routes(self, groups: Collection[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
         """The channels of these groups; nothing, where the layer can't tell them.
 
-        With them, what is for several groups goes to a channel as one message. Raises `Unavailable`.
+        With them, what is for several groups goes to a relay as one message. Raises `Unavailable`.
         """
         return {}
 

@@ -1,10 +1,12 @@
 """channels_redis' core layer, in fewer round trips and without its losses.
 
 There a message takes four round trips, and what goes to a group is dropped silently where a channel is
-full (2 servers and 2 workers on 2 cores lost 40,866 of 133,500 broadcasts to that). Here a message is one
-script, many of them are one round trip, and a group's channels are read and each is sent to by itself.
-What waits in a channel is ordered by the broker's clock: by the senders', one that is ahead would be
-heard last.
+full (2 servers and 2 workers on 2 cores lost 40,866 of 133,500 broadcasts to that). What waits is sorted by
+the senders' clocks: where a hub goes from one worker to another whose clock differs, a server that is
+behind would hear the two in another order than the rest.
+
+So here a script puts what is to be sent into all channels at once, or into none yet; with the broker's
+time, and behind all that is there. All that is asked for at the same time is one round trip.
 
 A relay's channel is a name of its own and not one of the layer's ``specific.`` ones: those of a process
 share one key, its capacity, and a lock.
@@ -13,16 +15,17 @@ share one key, its capacity, and a lock.
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from channels.exceptions import ChannelFull
 
+from django_hub.backoff import waits
 from django_hub.batching import Batcher
-from django_hub.layers.base import Layer, told
+from django_hub.layers.base import PATIENCE, Layer, Message, Target, told
+from django_hub.layers.tap import Tap
 
 # Relied on, as of channels_redis 4.3.0. `_group_key(group)` names the sorted set of a group's channels,
 # each with the time at which it was added; `prefix` and a channel's name that of its messages, each with
@@ -41,101 +44,172 @@ _RELAY = "hub-relay."
 # There is but one host (check E002).
 _HOST = 0
 
-# KEYS: a channel. ARGV: its capacity, after how many seconds a message is dropped, a message.
-# Returns 0 if the channel is full.
-_SEND = """
+# KEYS: channels. ARGV: seconds after which a message expires; for each channel which message it gets, how
+# many it takes, and whether to wait for it; the messages.
+# Returns whether the messages were added, and which channels are full: they got none.
+_PUT = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
-redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, now - ARGV[2])
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then
-  return 0
+local answer, full = {1}, {}
+for at, key in ipairs(KEYS) do
+  redis.call('ZREMRANGEBYSCORE', key, 0, string.format('%.6f', now - ARGV[1]))
+  if redis.call('ZCARD', key) >= tonumber(ARGV[3 * at]) then
+    full[at] = true
+    answer[#answer + 1] = at
+    if ARGV[3 * at + 1] == '1' then
+      answer[1] = 0
+    end
+  end
 end
-local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-if last then
-  now = math.max(now, last + 0.000001)
+if answer[1] == 1 then
+  for at, key in ipairs(KEYS) do
+    if not full[at] then
+      local last = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2]
+      local score = math.max(now, (tonumber(last) or 0) + 0.000001)
+      local message = ARGV[3 * #KEYS + 1 + ARGV[3 * at - 1]]
+      redis.call('ZADD', key, string.format('%.6f', score), message)
+      redis.call('EXPIRE', key, ARGV[1])
+    end
+  end
 end
-redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[3])
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return 1
+return answer
+"""
+
+# KEYS: a group. ARGV: seconds after which it forgets a channel; the channel.
+_ADD = """
+local clock = redis.call('TIME')
+redis.call('ZADD', KEYS[1], string.format('%.6f', clock[1] + clock[2] / 1000000), ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+"""
+
+# KEYS: a group. ARGV: as above. Returns its channels.
+_CHANNELS = """
+local clock = redis.call('TIME')
+return redis.call('ZRANGEBYSCORE', KEYS[1], clock[1] + clock[2] / 1000000 - ARGV[1], '+inf')
 """
 
 # What puts commands into a pipeline, and how many.
 _Call: TypeAlias = tuple[Callable[[Any], object], int]
-_Calls: TypeAlias = Batcher[_Call, Sequence[Any]]
+
+
+class _Office:
+    """What belongs to one loop: the calls that wait, and the channels that are received on."""
+
+    def __init__(self, run: Callable[[Sequence[_Call]], Awaitable[Sequence[Sequence[Any]]]]) -> None:
+        self.calls: Batcher[_Call, Sequence[Any]] = Batcher(run)
+        self.taps: dict[str, Tap] = {}
 
 
 class CoreLayer(Layer):
     def __init__(self, layer: Any) -> None:
         super().__init__(layer)
-        self._calls: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Calls] = (
+        self._offices: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Office] = (
             weakref.WeakKeyDictionary()
         )
 
     async def new_channel(self) -> str:
         return _RELAY + uuid.uuid4().hex
 
-    async def receive(self, channel: str) -> dict[str, Any]:
-        # Not so for a worker's channel: a receive that is cancelled there must lose nothing, and the
-        # layer's own, with more round trips, keeps what it took until it was handed on.
-        if not channel.startswith(_RELAY):
-            return await super().receive(channel)
-        layer = self.layer
-        popped = None
+    async def receive(self, channel: str) -> Message:
+        layer, taps = self.layer, self._office.taps
+        if channel not in taps:
+            taps[channel] = Tap(layer.connection(_HOST), layer.prefix + channel, layer.brpop_timeout)
         with told():
-            while popped is None:
-                connection = layer.connection(_HOST)
-                popped = await connection.bzpopmin(layer.prefix + channel, timeout=layer.brpop_timeout)
-        message: dict[str, Any] = layer.deserialize(popped[1])
+            taken = await taps[channel].take()
+        message: Message = layer.deserialize(taken)
         return message
 
-    async def send(self, channel: str, message: dict[str, Any]) -> None:
+    async def stop(self, channel: str, unread: Sequence[Message] = ()) -> None:
+        tap = self._office.taps.pop(channel, None)
+        taken = await tap.close() if tap is not None else None
+        if channel.startswith(_RELAY):  # which nobody else receives on
+            return
+        if taken is not None:
+            unread = [*unread, self.layer.deserialize(taken)]
+        for message in unread:
+            await self.send(channel, message)
+
+    async def send(self, channel: str, message: Message) -> None:
         if "!" in channel:  # of one consumer, where more has to be said
             await super().send(channel, message)
-            return
-        layer = self.layer
-        words = (layer.get_capacity(channel), int(layer.expiry), layer.serialize(message))
-        (taken,) = await self._call(lambda p: p.eval(_SEND, 1, layer.prefix + channel, *words), 1)
-        if not taken:
-            raise ChannelFull
+        else:
+            _, full = await self._put({channel: message}, {channel})
+            if full:
+                raise ChannelFull
+
+    async def deliver(self, messages: Mapping[Target, Message]) -> dict[Target, Exception]:
+        """To all channels at once: two senders to the same ones are heard in one order everywhere."""
+        by_name = {target.name: message for target, message in messages.items()}
+        clock = asyncio.get_running_loop().time
+        gives_up = clock() + PATIENCE
+        pauses = waits(first=0.01, most=0.2)
+        while True:
+            try:
+                patient = by_name.keys() - self._stuck if clock() < gives_up else set[str]()
+                done, full = await self._put(by_name, patient)
+            except Exception as error:  # noqa: BLE001 (theirs who sent it)
+                return dict.fromkeys(messages, error)
+            if done:
+                self._stuck = self._stuck.difference(by_name) | full
+                return {target: ChannelFull() for target in messages if target.name in full}
+            await asyncio.sleep(next(pauses))
 
     async def group_add(self, group: str, channel: str) -> None:
         key = self.layer._group_key(group)  # noqa: SLF001 (there is no public way)
-
-        def fill(pipeline: Any) -> None:
-            pipeline.zadd(key, {channel: time.time()})
-            pipeline.expire(key, int(self.group_expiry))
-
-        await self._call(fill, 2)
+        await self._ask(lambda p: p.eval(_ADD, 1, key, int(self.group_expiry), channel))
 
     async def group_discard(self, group: str, channel: str) -> None:
         key = self.layer._group_key(group)  # noqa: SLF001
-        await self._call(lambda pipeline: pipeline.zrem(key, channel), 1)
+        await self._ask(lambda p: p.zrem(key, channel))
 
     async def routes(self, groups: Collection[str]) -> Mapping[str, Sequence[str]]:
         keys = [self.layer._group_key(group) for group in groups]  # noqa: SLF001
-        oldest = time.time() - self.group_expiry
 
         def fill(pipeline: Any) -> None:
             for key in keys:
-                pipeline.zrangebyscore(key, oldest, "+inf")
+                pipeline.eval(_CHANNELS, 1, key, int(self.group_expiry))
 
-        answers = await self._call(fill, len(keys))
+        answers = await self._ask(fill, len(keys))
         return {
             group: [name.decode() for name in names] for group, names in zip(groups, answers, strict=True)
         }
 
-    async def _call(self, fill: Callable[[Any], object], count: int) -> Sequence[Any]:
-        """The answers to commands that go with all others which wait. Raises `Unavailable`."""
-        loop = asyncio.get_running_loop()
-        calls = self._calls.get(loop)
-        if calls is None:
-            calls = self._calls[loop] = Batcher(self._run)
+    async def _put(
+        self, messages: Mapping[str, Message], patient: Collection[str]
+    ) -> tuple[bool, set[str]]:
+        """Were they added? Not so, to no channel, while one of ``patient`` is full. And which are full."""
+        layer = self.layer
+        channels = list(messages)
+        # Most often all get the same: it goes to the broker once.
+        contents: dict[int, Any] = {}
+        numbers: dict[int, int] = {}
+        args: list[Any] = []
+        for channel, message in messages.items():
+            number = numbers.setdefault(id(message), len(numbers) + 1)
+            if number not in contents:
+                contents[number] = layer.serialize(message)
+            args += [number, layer.get_capacity(channel), int(channel in patient)]
+        keys = [layer.prefix + channel for channel in channels]
+        words = [int(layer.expiry), *args, *contents.values()]
+        ((done, *full),) = await self._ask(lambda p: p.eval(_PUT, len(keys), *keys, *words))
+        return bool(done), {channels[at - 1] for at in full}
+
+    async def _ask(self, fill: Callable[[Any], object], count: int = 1) -> Sequence[Any]:
+        """The answers to commands, which go with all others that wait. Raises `Unavailable`."""
         with told():
-            answers = await calls.put((fill, count))
+            answers = await self._office.calls.put((fill, count))
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
         return answers
+
+    @property
+    def _office(self) -> _Office:
+        loop = asyncio.get_running_loop()
+        office = self._offices.get(loop)
+        if office is None:
+            office = self._offices[loop] = _Office(self._run)
+        return office
 
     async def _run(self, calls: Sequence[_Call]) -> Sequence[Sequence[Any]]:
         pipeline = self.layer.connection(_HOST).pipeline(transaction=False)

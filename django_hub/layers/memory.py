@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from channels.layers import InMemoryChannelLayer
 
-from django_hub.layers.base import Layer
+from django_hub.layers.base import Layer, Message
 from django_hub.layers.exchange import Exchange
 
 
@@ -31,16 +30,16 @@ class InMemoryLayer(Layer):
     async def new_channel(self) -> str:
         return self._exchange.new_channel()
 
-    def drop_channel(self, channel: str) -> None:
+    async def stop(self, channel: str, unread: Sequence[Message] = ()) -> None:  # noqa: ARG002
         self._exchange.drop_channel(channel)
 
-    async def receive(self, channel: str) -> dict[str, Any]:
+    async def receive(self, channel: str) -> Message:
         if self._exchange.knows(channel):
             return await self._exchange.receive(channel)
         self._receiving[channel] = asyncio.get_running_loop()
         return await super().receive(channel)
 
-    async def send(self, channel: str, message: dict[str, Any]) -> None:
+    async def send(self, channel: str, message: Message) -> None:
         if self._exchange.knows(channel):
             return await self._exchange.send(channel, message)
         there = self._receiving.get(channel)

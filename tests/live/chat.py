@@ -1,4 +1,4 @@
-"""A client of the demo's chat, for live tests: a real websocket, and what it has heard so far."""
+"""Clients for live tests: a real websocket to the demo's chat or a plain room, and what it has heard."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ PATIENCE = 10_000 * MS
 class ChatClient:
     """Connects with ``async with``; hears with `next`, which fails when nothing comes in time."""
 
+    path = "/ws/chat/"
+
     def __init__(self, server: WebServer, room: str, name: str | None = None, **options: Any) -> None:
         query = "" if name is None else f"?name={name}"
-        self._url = server.ws_url(f"/ws/chat/{room}/{query}")
+        self._url = server.ws_url(f"{self.path}{room}/{query}")
         # A client that did not read for long must still find all that was sent to it.
         self._options = {"max_queue": None, "ping_interval": None, **options}
         self.name = name
@@ -62,3 +64,15 @@ class ChatClient:
             await self.socket.wait_closed()
         assert self.socket.close_code is not None
         return self.socket.close_code
+
+
+class RoomClient(ChatClient):
+    """A client of a room of `tests.live.rooms`."""
+
+    path = "/ws/room/"
+
+
+class LoggedClient(ChatClient):
+    """A client of the chat whose server writes into its log what it accepted."""
+
+    path = "/ws/logged/"

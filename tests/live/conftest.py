@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.live import servers
+from tests.live.site import Site, Start
 
 HERE = Path(__file__).parent
 
@@ -38,3 +40,19 @@ async def broker() -> AsyncIterator[servers.Broker]:
     """A real Valkey, or the server DJANGO_HUB_REDIS_SERVER names: empty, on a port of its own."""
     async with servers.valkey() as broker:
         yield broker
+
+
+@pytest.fixture
+async def start(broker: servers.Broker) -> AsyncIterator[Start]:
+    """Starts a `Site` of two servers and ``workers``; the other options are the site's."""
+    sites: list[Site] = []
+
+    async def begin(workers: int = 2, **options: Any) -> Site:
+        site = Site(broker, **options)
+        sites.append(site)
+        await site.start(workers)
+        return site
+
+    yield begin
+    for site in sites:
+        await site.stack.aclose()

@@ -7,24 +7,15 @@ heard, in which order and how often, tells what was handled.
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from typing import Any
 
 import pytest
-import redis.asyncio
 
 from tests.live.chat import ChatClient
-from tests.live.servers import MS, Broker, WebServer, Worker, daphne, eventually, uvicorn, worker
-
-APP = "demo_project.asgi:application"
-UNIT = 1_000 * MS
-LEASES = {"BEAT": 0.5 * UNIT, "PROCESS_LEASE": 2 * UNIT, "HUB_LEASE": 2 * UNIT}
-PATIENCE = 40 * UNIT
+from tests.live.servers import Broker, Worker, eventually, worker
+from tests.live.site import PATIENCE, UNIT, Site, Start, assert_in_order, said, talk
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -39,79 +30,9 @@ Command().handle(channels=["chat-events"])
 """
 
 
-class Site:
-    """Two servers, two workers and a broker, each of which a test may do bad things to."""
-
-    def __init__(self, broker: Broker, layer: str = "core", **hub: Any) -> None:
-        self.broker = broker
-        self.env = {
-            "REDIS_URL": broker.url,
-            "CHANNEL_LAYER": layer,
-            "DJANGO_HUB": json.dumps({**LEASES, **hub}),
-        }
-        self.stack = AsyncExitStack()
-        self.servers: list[WebServer] = []
-        self.workers: list[Worker] = []
-
-    async def start(self, workers: int = 2) -> None:
-        for kind in (daphne, uvicorn):
-            self.servers.append(await self.stack.enter_async_context(kind(APP, self.env)))
-        for _ in range(workers):
-            self.workers.append(await self.stack.enter_async_context(worker(env=self.env)))
-
-    async def enter(self, server: WebServer, room: str, name: str) -> ChatClient:
-        client = await self.stack.enter_async_context(ChatClient(server, room, name))
-        await client.until(type="joined", client=name)
-        return client
-
-    def complaints(self) -> list[str]:
-        return [line for process in (*self.servers, *self.workers) for line in process.complaints()]
-
-
-Start = Callable[..., Any]
-
-
-@pytest.fixture
-async def start(broker: Broker) -> AsyncIterator[Start]:
-    sites: list[Site] = []
-
-    async def begin(workers: int = 2, **options: Any) -> Site:
-        site = Site(broker, **options)
-        sites.append(site)
-        await site.start(workers)
-        return site
-
-    yield begin
-    for site in sites:
-        await site.stack.aclose()
-
-
-async def said(client: ChatClient, count: int) -> list[str]:
-    """The next ``count`` messages said to all."""
-    return [(await client.until(type="said"))["text"] for _ in range(count)]
-
-
-async def talk(client: ChatClient, count: int) -> None:
-    for number in range(count):
-        await client.say(f"{client.name} {number}")
-
-
-def assert_in_order(heard: list[str], names: list[str], count: int) -> None:
-    """Each of them was heard ``count`` times, each message once, in the speaker's order."""
-    for name in names:
-        own = [text for text in heard if text.startswith(f"{name} ")]
-        assert own == [f"{name} {number}" for number in range(count)]
-
-
-async def keys(broker: Broker) -> list[str]:
-    async with redis.asyncio.Redis.from_url(broker.url, decode_responses=True) as client:
-        # The layer's own, of channels of processes that have ended, go when they expire.
-        return [key for key in await client.keys("*hub*") if not key.startswith("asgispecific")]
-
-
 @pytest.mark.parametrize(("layer", "messages"), [("core", 10_000), ("pubsub", 2_000)])
 async def test_every_message_is_handled_once_and_heard_once_in_one_order(
-    start: Start, broker: Broker, layer: str, messages: int
+    start: Start, layer: str, messages: int
 ) -> None:
     site = await start(layer=layer)
     rooms: dict[str, list[ChatClient]] = {"r0": [], "r1": [], "r2": []}
@@ -135,11 +56,7 @@ async def test_every_message_is_handled_once_and_heard_once_in_one_order(
     for client in clients:
         await client.socket.close()
 
-    async def nothing_left() -> bool:
-        left = await keys(broker)
-        return not [key for key in left if key.rsplit(":", 1)[-1] not in ("processes", "lives")]
-
-    await eventually(nothing_left, timeout=PATIENCE)
+    await eventually(site.nothing_left, timeout=PATIENCE)
     assert site.complaints() == []
 
 
