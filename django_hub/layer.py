@@ -56,10 +56,13 @@ class Layer:
         """The relay's channel is not received on any more."""
 
     async def receive(self, channel: str) -> dict[str, Any]:
-        """Raises `Unavailable`."""
-        with _told():
-            message: dict[str, Any] = await self.layer.receive(channel)
-        return message
+        """Raises `Unavailable`. What is no message at all is dropped: others may send to our channels."""
+        while True:
+            with _told():
+                message = await self.layer.receive(channel)
+            if isinstance(message, dict):
+                return message
+            logger.warning("What came on %s is no message and was dropped: %.200r", channel, message)
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Raises `ChannelFull` where the channel is at its capacity, and `Unavailable`."""

@@ -16,7 +16,7 @@ from tests.stores.contract import join, leave, limits_for, post, say
 from tests.stores.faults import BadLine, Insistent, Loss
 from tests.stores.test_redis_machine import LET_TIME_GO_BY
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 LIMITS = limits_for(1000.0)
 
