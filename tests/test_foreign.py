@@ -10,6 +10,7 @@ from django.test import override_settings
 from redis.asyncio import Redis
 
 from django_hub.bells import WAKE, Bells
+from django_hub.endings import end
 from django_hub.fanout import Fanout
 from django_hub.layer import get_layer
 from django_hub.listener import listen
@@ -101,8 +102,7 @@ async def hall(layer):
     hall = await Hall().open(layer)
     hall.start(layer)
     yield hall
-    hall.task.cancel()
-    await asyncio.wait([hall.task])
+    await end([hall.task])
 
 
 @pytest.fixture
@@ -115,8 +115,7 @@ async def listening(layer):
 
     await eventually(hears)
     yield
-    task.cancel()
-    await asyncio.wait([task])
+    await end([task])
 
 
 async def test_junk_on_a_relays_channel_is_logged_and_the_next_parcel_arrives(
@@ -149,8 +148,7 @@ async def test_junk_on_a_workers_channel_is_logged_and_the_next_wake_arrives(
 
 async def test_a_channel_of_five_places_loses_no_broadcast(layer, hall):
     many = [str(number) for number in range(60)]
-    hall.task.cancel()
-    await asyncio.wait([hall.task])
+    await end([hall.task])
     hall = await Hall().open(layer)
 
     async def send_all():
@@ -162,8 +160,7 @@ async def test_a_channel_of_five_places_loses_no_broadcast(layer, hall):
     hall.start(layer)
     await sending
     await eventually(lambda: hall.line.frames == many, 20_000 * MS)
-    hall.task.cancel()
-    await asyncio.wait([hall.task])
+    await end([hall.task])
 
 
 async def test_a_worker_whose_channel_has_five_places_is_rung_without_an_error(layer, listening, caplog):
