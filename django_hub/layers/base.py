@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,6 +14,8 @@ from channels.exceptions import ChannelFull
 
 from django_hub.backoff import waits
 from django_hub.exceptions import Unavailable
+
+logger = logging.getLogger(__name__)
 
 # A channel that is full for so long, in seconds, is given up.
 PATIENCE = 10.0
@@ -61,10 +64,16 @@ class Layer:
         elsewhere, if the layer has one queue for all of them. Raises `Unavailable`."""
 
     async def receive(self, channel: str) -> Message:
-        """Raises `Unavailable`."""
-        with told():
-            message: Message = await self.layer.receive(channel)
-        return message
+        """Raises `Unavailable`. What is no message at all is dropped: others may send to our channels."""
+        while True:
+            with told():
+                message = await self._receive(channel)
+            if isinstance(message, dict):
+                return message
+            logger.warning("What came on %s is no message and was dropped: %.200r", channel, message)
+
+    async def _receive(self, channel: str) -> Any:
+        return await self.layer.receive(channel)
 
     async def send(self, channel: str, message: Message) -> None:
         """Raises `ChannelFull` where the channel is at its capacity, and `Unavailable`."""

@@ -110,14 +110,11 @@ class CoreLayer(Layer):
     async def new_channel(self) -> str:
         return _RELAY + uuid.uuid4().hex
 
-    async def receive(self, channel: str) -> Message:
+    async def _receive(self, channel: str) -> Any:
         layer, taps = self.layer, self._office.taps
         if channel not in taps:
             taps[channel] = Tap(layer.connection(_HOST), layer.prefix + channel, layer.brpop_timeout)
-        with told():
-            taken = await taps[channel].take()
-        message: Message = layer.deserialize(taken)
-        return message
+        return layer.deserialize(await taps[channel].take())
 
     async def stop(self, channel: str, unread: Sequence[Message] = ()) -> None:
         tap = self._office.taps.pop(channel, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from channels.layers import InMemoryChannelLayer
 
@@ -33,11 +34,11 @@ class InMemoryLayer(Layer):
     async def stop(self, channel: str, unread: Sequence[Message] = ()) -> None:  # noqa: ARG002
         self._exchange.drop_channel(channel)
 
-    async def receive(self, channel: str) -> Message:
+    async def _receive(self, channel: str) -> Any:
         if self._exchange.knows(channel):
             return await self._exchange.receive(channel)
         self._receiving[channel] = asyncio.get_running_loop()
-        return await super().receive(channel)
+        return await self.layer.receive(channel)
 
     async def send(self, channel: str, message: Message) -> None:
         if self._exchange.knows(channel):

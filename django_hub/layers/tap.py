@@ -43,7 +43,10 @@ class Tap:
         return message
 
     async def close(self) -> bytes | None:
-        """Stop waiting; what had come, and nobody took."""
+        """Stop waiting; what had come, and nobody took. It goes on by itself if it is cancelled."""
+        return await asyncio.shield(asyncio.create_task(self._closed()))
+
+    async def _closed(self) -> bytes | None:
         pop, self._pop = self._pop, None
         if pop is None:
             await self._disconnect()

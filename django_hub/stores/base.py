@@ -73,7 +73,7 @@ class Store(ABC):
 
     @abstractmethod
     async def find(self, client_id: str) -> Member | None:
-        """The newest member of that id in any hub."""
+        """The newest member of that id in any hub: that of the latest `Join.at`."""
 
     @abstractmethod
     async def count(self, hub: str) -> int:

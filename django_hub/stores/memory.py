@@ -93,7 +93,7 @@ class MemoryStore(Store):
         self._lock = threading.Lock()
         self._hubs: dict[str, _Hub] = {}
         self._with_mail: dict[str, None] = {}
-        # The hubs a client id is in, the newest last.
+        # The hubs a client id is in, in the order in which it came.
         self._hubs_of: dict[str, tuple[str, ...]] = {}
         self._processes: dict[str, float] = {}
         # Lives of those that beat since they were last declared dead, if ever.
@@ -160,8 +160,8 @@ class MemoryStore(Store):
 
     async def find(self, client_id: str) -> Member | None:
         with self._lock:
-            hubs = self._hubs_of.get(client_id)
-            return self._member(hubs[-1], client_id) if hubs else None
+            found = (self._member(hub, client_id) for hub in reversed(self._hubs_of.get(client_id, ())))
+            return max((member for member in found if member), key=lambda member: member.at, default=None)
 
     async def count(self, hub: str) -> int:
         with self._lock:

@@ -441,6 +441,10 @@ class StoreContract:
         await store.apply([join("a", connection="3", at=3.0)])
         assert (await store.find("ann")).connection == "3"
 
+    async def test_the_newest_is_the_one_whose_socket_came_last(self, store):
+        await store.apply([join("a", connection="1", at=3.0), join("b", connection="2", at=2.0)])
+        assert (await store.find("ann")).hub == "a"
+
     async def test_find_is_not_misled_by_a_repeated_join(self, store):
         await store.apply([join("a", connection="1"), join("b", connection="2")])
         await store.apply([join("a", connection="1")])

@@ -4,14 +4,18 @@ import asyncio
 import time
 
 import pytest
+from channels.layers import InMemoryChannelLayer
 
+from django_hub.bells import Bells
 from django_hub.exceptions import Damaged, Unavailable
+from django_hub.layers.base import Layer
 from django_hub.limits import Limits
+from django_hub.service import HubService
 from django_hub.stores.hosts import connect
 from django_hub.stores.ops import Commit, Lease, Outcome
 from django_hub.stores.redis import RedisStore
-from tests.live.servers import MS, valkey
-from tests.stores.contract import StoreContract, join, leave, limits_for, post, read, told
+from tests.live.servers import MS, eventually, valkey
+from tests.stores.contract import StoreContract, join, leave, limits_for, post, read, say, told
 
 pytestmark = pytest.mark.broker
 
@@ -82,6 +86,70 @@ async def test_a_replica_is_told_of(redis, store):
             await store.apply([join()])
     finally:
         await redis.replicaof("NO", "ONE")
+
+
+async def test_one_that_loads_its_data_is_told_of_and_waited_for():
+    broker = valkey(appendonly="no")
+    await broker.start()
+    client = connect({"address": broker.url})
+    await client.mset({f"key {number}": "x" * 100 for number in range(500)})
+    await client.save()
+    await broker.stop()
+    # Each key takes it 4 ms, and in between it answers.
+    broker.options |= {"key-load-delay": "4000", "loading-process-events-interval-bytes": "1024"}
+    broker.is_ready = lambda: "Server initialized" in broker.log()
+    store = RedisStore(client, "test", Limits())
+    try:
+        await broker.start()
+        with pytest.raises(Unavailable, match="loading its data"):
+            await until_it_loads(store)
+
+        async def is_there():
+            try:
+                await store.apply([join()])
+            except Unavailable:
+                return False
+            return True
+
+        await eventually(is_there, timeout=20_000 * MS)
+        assert await store.count("lobby") == 1
+    finally:
+        await store.close()
+        await broker.stop()
+
+
+async def until_it_loads(store):
+    """Ask until it answers at all."""
+    while True:
+        try:
+            await store.count("lobby")
+        except Unavailable as error:
+            if "there is no connection" not in str(error):
+                raise
+        else:
+            return
+
+
+async def test_a_mailbox_entry_that_is_no_event_is_a_dead_letter(redis, store):
+    await store.apply([join()])
+    await redis.rpush(store._key("lobby", "mail"), f"{time.time_ns() // 1000 + 10**9} no event")
+    handled = []
+
+    async def handle(event):
+        handled.append(event)
+
+    service = HubService(handle, store, Bells(Layer(InMemoryChannelLayer())), 10)
+    service.wake(["lobby"])
+
+    async def is_dead():
+        return await store.dead_letters("lobby")
+
+    (letter,) = await eventually(is_dead)
+    assert letter.body == "no event"
+    await store.apply([post(1)])
+    service.wake(["lobby"])
+    await eventually(lambda: [say(event) for event in handled] == ["+ann", "ann: 1"])
+    await service.close(1.0)
 
 
 async def test_a_wrong_password_is_told_of():
