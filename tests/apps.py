@@ -168,6 +168,7 @@ class FaultyStore(MemoryStore):
         self.calls: list[str] = []
         self.applied: list[list[Op]] = []
         self.line: asyncio.Event | None = None
+        self.era = "from the beginning"
 
     def _before(self, name: str) -> None:
         self.calls.append(name)
@@ -209,6 +210,9 @@ class FaultyStore(MemoryStore):
     async def beat(self, process: str) -> bool:
         self._before("beat")
         return await super().beat(process)
+
+    async def epoch(self) -> str:
+        return self.era
 
     async def mail(self, hub: str) -> list[Commit]:
         """Take all of a hub's mail away, as bodies."""

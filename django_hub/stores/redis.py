@@ -262,6 +262,13 @@ class RedisStore(Store):
 
         return await self._scripts.run(fill)
 
+    async def waiting_in(self, hubs: Collection[str]) -> dict[str, int]:
+        def fill(pipeline: Pipeline) -> None:
+            for hub in hubs:
+                pipeline.llen(self._key(hub, "mail"))
+
+        return dict(zip(hubs, await self._scripts.run(fill), strict=True)) if hubs else {}
+
     async def waiting(self) -> int:
         count, after = 0, ""
         while names := await self._page(self._mail_key, after, _PAGE):
@@ -342,6 +349,13 @@ class RedisStore(Store):
 
         answers = await self._scripts.run(fill)
         return {hub: events for hub, (woken, events) in zip(by_hub, answers, strict=False) if woken}
+
+    async def epoch(self) -> str:
+        def fill(pipeline: Pipeline) -> None:
+            pipeline.set(self._index("epoch"), secrets.token_hex(8), nx=True)
+            pipeline.get(self._index("epoch"))
+
+        return str((await self._scripts.run(fill))[1])
 
     async def remarks(self) -> list[str]:
         try:
