@@ -39,7 +39,10 @@ def reported(site: Site) -> int:
     )
 
 
-@pytest.mark.parametrize("keep_data", [True, False], ids=["with its data", "without"])
+@pytest.mark.parametrize(
+    "keep_data",
+    [pytest.param(True, id="with its data", marks=pytest.mark.heavy), pytest.param(False, id="without")],
+)
 async def test_what_was_accepted_is_handled_or_told_of(
     start: Start, broker: Broker, keep_data: bool
 ) -> None:

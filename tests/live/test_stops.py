@@ -55,6 +55,7 @@ class Talker:
                 echoed.append(echo["text"])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("layer", ["core", "pubsub"])
 async def test_a_site_that_is_stopped_piece_by_piece_under_load_loses_nothing(
     broker: Broker, layer: str
