@@ -13,7 +13,7 @@ from django_hub.layers.base import Layer
 logger = logging.getLogger(__name__)
 
 
-# Groups refreshed at the same time.
+# Calls under way at the same time: a layer's pool has a hundred connections, and fails those who want more.
 _AT_ONCE = 50
 
 
@@ -39,6 +39,7 @@ class Groups:
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
         self._groups: dict[str, _Group] = {}
+        self._free = asyncio.Semaphore(_AT_ONCE)
 
     async def enter(self, group: str, channel: str) -> None:
         """Return when the channel is in the group. Each `enter` wants one `leave`, also when cancelled."""
@@ -57,15 +58,17 @@ class Groups:
 
     async def refresh(self) -> None:
         """Add the channel to all its groups again: a layer forgets what is older than its group_expiry."""
-        here = [(group, state) for group, state in self._groups.items() if state.users and state.added]
-        for start in range(0, len(here), _AT_ONCE):
-            some = here[start : start + _AT_ONCE]
-            await asyncio.gather(*(self._layer.group_add(group, state.channel) for group, state in some))
+        await asyncio.gather(*(self._refresh(group, state) for group, state in self._groups.items()))
 
     async def idle(self) -> None:
         """Return when all is as wanted."""
         while tasks := [state.settling for state in self._groups.values() if state.settling]:
             await asyncio.wait(tasks)
+
+    async def _refresh(self, group: str, state: _Group) -> None:
+        async with self._free:
+            if state.users and state.added:
+                await self._layer.group_add(group, state.channel)
 
     def _settle(self, group: str, state: _Group) -> asyncio.Task[None]:
         if state.settling is None:
@@ -78,10 +81,9 @@ class Groups:
             while (wanted := state.users > 0) != state.added:
                 state.added = None
                 try:
-                    if wanted:
-                        await self._layer.group_add(group, state.channel)
-                    else:
-                        await self._layer.group_discard(group, state.channel)
+                    async with self._free:
+                        change = self._layer.group_add if wanted else self._layer.group_discard
+                        await change(group, state.channel)
                 except Unavailable as error:
                     logger.warning("Group %s waits: %s", group, error)
                     await asyncio.sleep(next(pauses))

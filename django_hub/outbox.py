@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from django_hub.accepted import Accepted
 from django_hub.backoff import waits
 from django_hub.batching import Batcher, Failed
 from django_hub.bells import Bells
@@ -30,6 +31,7 @@ class Outbox:
         self.replaced: Callable[[str, Address], None] = _nobody
         #: Told when the store answers again after it could not be reached.
         self.recovered: Callable[[], None] = _nothing
+        self.accepted = Accepted()
         self._ops: Batcher[Op, Outcome] = Batcher(self._flush)
 
     def put(self, op: Op) -> asyncio.Future[Outcome]:
@@ -52,7 +54,11 @@ class Outbox:
             else:
                 break
         if failed:
+            # Before these are counted: they are in the store as it is now.
             self.recovered()
+        for op, outcome in zip(ops, applied.outcomes, strict=True):
+            if outcome is Outcome.DONE:
+                self.accepted.add(op.hub)
         self._bells.ring(applied.wakes)
         for hub, address in applied.replaced:
             self.replaced(hub, address)

@@ -61,6 +61,8 @@ class Relay:
         self._pinged = 0.0
         self._heard = True
         self._lost_at: float | None = None
+        self._epoch = ""
+        self._suspected: dict[str, int] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -78,6 +80,7 @@ class Relay:
             logger.warning("This process was declared dead, or the store lost it; its clients join again")
             self._life = life
             self._lost_at = now
+        await self._account_for_accepted()
         if self._lost_at is not None:
             # Until it has succeeded.
             await self.groups.refresh()
@@ -88,6 +91,26 @@ class Relay:
             self._refreshed = now
         if not self._layer.in_memory:
             await self._listen_to_itself(now)
+
+    async def _account_for_accepted(self) -> None:
+        """Forget what is handled; and where the store lost its data, say how much of this is gone."""
+        accepted = self.outbox.accepted
+        counts = accepted.now() if self._suspected is None else self._suspected
+        waiting = await self.store.waiting_in(counts)
+        # In this order: a store that is emptied meanwhile has no mail because of that.
+        epoch = await self.store.epoch()
+        if epoch != self._epoch:
+            logger.error(
+                "The store has lost its data, and with it the events that waited there: at most %d, of %d "
+                "hubs, that this process had accepted. Its %d clients join again.",
+                sum(counts.values()),
+                len(counts),
+                len(self.clients),
+            )
+            self._epoch = epoch
+            waiting = {}
+        accepted.settle(counts, waiting)
+        self._suspected = None
 
     async def _listen_to_itself(self, now: float) -> None:
         """A pump that a layer lets hang hears nothing, and says nothing: not even what it was just told."""
@@ -114,6 +137,8 @@ class Relay:
 
     def _recovered(self) -> None:
         """The store is back, perhaps without its data: do not wait for the next beat to find out."""
+        if self._suspected is None:
+            self._suspected = self.outbox.accepted.now()
         if self._tasks and (self._looking is None or self._looking.done()):
             self._looking = _task(self.keeper.once(self.beat))
 
@@ -155,6 +180,8 @@ class Relay:
             # A new one each time: a layer may have dropped the old one when its pump ended.
             self._process = await self._layer.new_channel()
             self._life = await self.store.beat(self._process)
+            # From one life of the relay to the next the store may lose its data as well.
+            self._epoch = self._epoch or await self.store.epoch()
             self._refreshed = asyncio.get_running_loop().time()
             self._heard = True
             self._lost_at = None

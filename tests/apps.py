@@ -171,6 +171,7 @@ class FaultyStore(MemoryStore):
         self.applied: list[list[Op]] = []
         self.damaged: set[str] = set()
         self.line: asyncio.Event | None = None
+        self.era = "from the beginning"
 
     def _before(self, name: str) -> None:
         self.calls.append(name)
@@ -223,6 +224,9 @@ class FaultyStore(MemoryStore):
         life = await super().beat(process)
         self._after("beat")
         return life
+
+    async def epoch(self) -> str:
+        return self.era
 
     async def mail(self, hub: str) -> list[Commit]:
         """Take all of a hub's mail away, as bodies."""

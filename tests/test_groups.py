@@ -68,6 +68,30 @@ async def test_many_enter_at_once_with_one_call(layer: FaultyLayer, groups: Grou
     assert layer.calls == [("group_add", "hub.a")]
 
 
+async def test_thousands_at_once_ask_the_layer_for_a_few_at_a_time(
+    layer: FaultyLayer, groups: Groups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way = most = 0
+
+    async def counted(*_: str) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await turns(2)
+        under_way -= 1
+
+    monkeypatch.setattr(layer, "group_add", counted)
+    monkeypatch.setattr(layer, "group_discard", counted)
+    names = [f"hub.{number}" for number in range(2_000)]
+    await asyncio.gather(*(groups.enter(name, US) for name in names))
+    await groups.refresh()
+    for name in names:
+        groups.leave(name)
+    await groups.idle()
+    # A pool of redis-py has a hundred connections, and others want some as well.
+    assert 10 < most <= 50
+
+
 async def test_who_comes_back_while_it_is_taken_out_is_in(layer: FaultyLayer, groups: Groups) -> None:
     await groups.enter("hub.a", US)
     layer.gates["group_discard"] = asyncio.Event()

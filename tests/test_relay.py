@@ -73,6 +73,33 @@ async def test_what_it_says_to_itself_may_be_back_before_it_is_said(
     await store.mail("lobby")
 
 
+async def test_a_store_that_lost_its_data_is_told_of_with_the_count(
+    world: World, make: Any, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.DJANGO_HUB = {"STORE": "memory", "BEAT": 0.01, "PROCESS_LEASE": 1.0}
+    settings.CHANNEL_LAYERS = FAULTY
+    store = world.use_store(FaultyStore())
+    ann = make("ann")
+    await ann.join()
+    await ann.post("handled")
+    await store.mail("lobby")
+    await until(lambda: world.relay.outbox.accepted.now() == {})
+    for text in ("1", "2", "3"):
+        await ann.post(text)
+    beats = store.calls.count("beat")
+    await until(lambda: store.calls.count("beat") > beats + 2)
+    assert "lost its data" not in caplog.text
+    store.era = "after the fire"
+    await until(lambda: "lost its data" in caplog.text)
+    assert "at most 3, of 1 hubs" in caplog.text
+    assert "Its 1 clients join again" in caplog.text
+    await until(lambda: world.relay.outbox.accepted.now() == {})
+    assert caplog.text.count("lost its data") == 1
+    await ann.leave()
+    await world.relay.close()
+    await store.mail("lobby")
+
+
 # The relay's own life
 
 

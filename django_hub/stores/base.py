@@ -127,6 +127,10 @@ class Store(ABC):
         each with its events channel. They count as rung for from now on."""
 
     @abstractmethod
+    async def waiting_in(self, hubs: Collection[str]) -> dict[str, int]:
+        """How many events wait in each of these hubs, those not committed included."""
+
+    @abstractmethod
     async def waiting(self) -> int:
         """How many hubs have mail that is not committed."""
 
@@ -150,6 +154,10 @@ class Store(ABC):
     async def reap(self) -> list[tuple[str, str]]:
         """Remove the members of dead processes, with one `Left(lost)` each, however many call this at
         once. Returns the hubs that want a wake, as `Applied.wakes`."""
+
+    @abstractmethod
+    async def epoch(self) -> str:
+        """Some text that stays while the store keeps its data, and is another when it was emptied."""
 
     async def remarks(self) -> list[str]:
         """What is wrong with how the store is set up, for the log of a worker that starts."""

@@ -314,6 +314,11 @@ class MemoryStore(Store):
                     found.append((name, hub.events))
             return found
 
+    async def waiting_in(self, hubs: Collection[str]) -> dict[str, int]:
+        with self._lock:
+            found = {name: self._hubs.get(name) for name in hubs}
+            return {name: len(hub.mail or ()) if hub else 0 for name, hub in found.items()}
+
     async def waiting(self) -> int:
         with self._lock:
             return len(self._with_mail)
@@ -360,6 +365,9 @@ class MemoryStore(Store):
             for name in list(self._taken):
                 self._free_if_dead(name, now)
             return applied.wakes
+
+    async def epoch(self) -> str:
+        return "the process's"
 
     async def close(self) -> None:
         """Nothing to let go of."""

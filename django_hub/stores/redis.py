@@ -286,6 +286,13 @@ class RedisStore(Store):
 
         return await self._scripts.run_each(fill)
 
+    async def waiting_in(self, hubs: Collection[str]) -> dict[str, int]:
+        def fill(pipeline: Pipeline) -> None:
+            for hub in hubs:
+                pipeline.llen(self._key(hub, "mail"))
+
+        return dict(zip(hubs, await self._scripts.run(fill), strict=True)) if hubs else {}
+
     async def waiting(self) -> int:
         count, after = 0, ""
         while names := await self._page(self._mail_key, after, _PAGE):
@@ -372,6 +379,13 @@ class RedisStore(Store):
         if gone:
             await self._scripts.run(fill_grave)
         return bool(gone)
+
+    async def epoch(self) -> str:
+        def fill(pipeline: Pipeline) -> None:
+            pipeline.set(self._index("epoch"), secrets.token_hex(8), nx=True)
+            pipeline.get(self._index("epoch"))
+
+        return str((await self._scripts.run(fill))[1])
 
     async def remarks(self) -> list[str]:
         try:

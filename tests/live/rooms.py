@@ -24,7 +24,16 @@ from django.urls import path  # noqa: E402
 from demo_project.chat.consumers import ChatConsumer  # noqa: E402
 from demo_project.chat.routing import websocket_urlpatterns  # noqa: E402
 from demo_project.chat.workers import ChatEvents  # noqa: E402
-from django_hub import HubConsumer, HubEvents, Joined, Message, current_hub, hub_broadcast, hub_send  # noqa: E402
+from django_hub import (  # noqa: E402
+    HubConsumer,
+    HubEvents,
+    Joined,
+    Message,
+    current_hub,
+    hub_broadcast,
+    hub_send,
+)
+from django_hub.events import Event  # noqa: E402
 
 logger = logging.getLogger("django_hub.tests")
 
@@ -35,6 +44,15 @@ class LoggedChatConsumer(ChatConsumer):
     async def on_message(self, data: str | bytes) -> None:
         if await self.post(data):
             logger.info("accepted %s", data)
+
+
+class LoggedChatEvents(ChatEvents):
+    """As above, of what was handled."""
+
+    async def handle(self, event: Event) -> None:
+        await super().handle(event)
+        if isinstance(event, Message):
+            logger.info("handled %s", event.data)
 
 
 class RoomConsumer(HubConsumer):
@@ -84,7 +102,7 @@ application = ProtocolTypeRouter(
             ]
         ),
         "channel": ChannelNameRouter(
-            {"chat-events": ChatEvents.as_asgi(), "room-events": RoomEvents.as_asgi()}
+            {"chat-events": LoggedChatEvents.as_asgi(), "room-events": RoomEvents.as_asgi()}
         ),
     }
 )

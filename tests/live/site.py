@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import redis.asyncio
 
 from tests.live.chat import ChatClient
-from tests.live.servers import MS, ROOT, Broker, WebServer, Worker, daphne, uvicorn, worker
+from tests.live.servers import MS, ROOT, Broker, Process, WebServer, Worker, daphne, uvicorn, worker
 
 APP = "tests.live.rooms:application"
 UNIT = 1_000 * MS
@@ -89,7 +90,7 @@ class Site:
         async with redis.asyncio.Redis.from_url(self.broker.url, decode_responses=True) as client:
             # The layer's own, of channels of processes that have ended, go when they expire.
             found = [key for key in await client.keys("*hub*") if not key.startswith("asgispecific")]
-        return [key for key in found if key.rsplit(":", 1)[-1] not in ("processes", "known")]
+        return [key for key in found if key.rsplit(":", 1)[-1] not in ("processes", "known", "epoch")]
 
     async def nothing_left(self) -> bool:
         left = await self.keys()
@@ -115,3 +116,9 @@ def assert_in_order(heard: list[str], names: list[str], count: int) -> None:
     for name in names:
         own = [text for text in heard if text.startswith(f"{name} ")]
         assert own == [f"{name} {number}" for number in range(count)]
+
+
+def noted(what: str, processes: Iterable[Process]) -> set[str]:
+    """What was said in the logged chat, as these processes wrote it down: ``accepted``, or ``handled``."""
+    found = [re.findall(what + r" (\{.*\})", process.log()) for process in processes]
+    return {json.loads(text)["text"] for texts in found for text in texts}

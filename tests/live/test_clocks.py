@@ -19,6 +19,7 @@ pytestmark = pytest.mark.timeout(120)
 LOST_WITHIN = LEASES["PROCESS_LEASE"] + LEASES["BEAT"] + 3 * UNIT
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("layer", ["core", "pubsub"])
 async def test_a_server_with_a_fast_clock_lives_as_long_as_the_others(broker: Broker, layer: str) -> None:
     site = Site(broker, layer=layer)
@@ -57,6 +58,7 @@ async def test_a_server_with_a_fast_clock_lives_as_long_as_the_others(broker: Br
         assert site.complaints() == []
 
 
+@pytest.mark.heavy
 async def test_a_worker_with_a_fast_clock_takes_no_hub_before_its_time(broker: Broker) -> None:
     site = Site(broker)
     async with site.stack:

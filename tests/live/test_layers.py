@@ -14,7 +14,7 @@ from tests.live.site import PATIENCE, UNIT, Site, Start, assert_in_order, said, 
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.mark.parametrize("layer", ["core", "pubsub"])
+@pytest.mark.parametrize("layer", ["core", pytest.param("pubsub", marks=pytest.mark.heavy)])
 async def test_a_layer_with_room_for_five_messages_costs_none(start: Start, layer: str) -> None:
     # The pub/sub layer has no bound, and takes the setting without a word.
     site = await start(layer=layer, config={"capacity": 5})
@@ -44,6 +44,7 @@ async def people_of(site: Site, room: str) -> list[ChatClient]:
     return people
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("layer", ["core", "pubsub"])
 async def test_a_socket_older_than_the_layers_memory_of_groups_still_hears(
     start: Start, layer: str
@@ -66,6 +67,7 @@ async def test_a_socket_older_than_the_layers_memory_of_groups_still_hears(
 
 # The times of every day by fifty: the layer blocks for 5 seconds, the host has a time-out of 15 or more.
 # And what redis-py 8 does where nothing is set: both are 5 seconds, of which `django_hub.E001` warns.
+@pytest.mark.heavy
 @pytest.mark.parametrize("timeout", [500 * MS, 100 * MS], ids=["longer", "equal"])
 async def test_nothing_dies_of_having_been_idle(broker: Broker, timeout: float) -> None:
     site = Site(broker, pop=100 * MS, host={"socket_timeout": timeout, "health_check_interval": 0.6 * UNIT})

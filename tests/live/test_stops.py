@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import re
 import signal
 from collections import Counter
 
@@ -14,7 +13,7 @@ import websockets
 
 from tests.live.chat import ChatClient, LoggedClient
 from tests.live.servers import Broker, Process, WebServer, daphne, eventually, uvicorn
-from tests.live.site import PATIENCE, UNIT, Site
+from tests.live.site import PATIENCE, UNIT, Site, noted
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -56,11 +55,7 @@ class Talker:
                 echoed.append(echo["text"])
 
 
-def accepted_by(processes: list[WebServer]) -> set[str]:
-    found = [re.findall(r"accepted (\{.*\})", process.log()) for process in processes]
-    return {json.loads(text)["text"] for texts in found for text in texts}
-
-
+@pytest.mark.heavy
 @pytest.mark.parametrize("layer", ["core", "pubsub"])
 async def test_a_site_that_is_stopped_piece_by_piece_under_load_loses_nothing(
     broker: Broker, layer: str
@@ -106,7 +101,7 @@ async def test_a_site_that_is_stopped_piece_by_piece_under_load_loses_nothing(
         said = Counter(m["text"] for told in heard.values() for m in told if m["type"] == "said")
         assert set(said.values()) == {1}, "something was handled twice"
         # A server that stops may not come to write down the last of what it accepted.
-        assert accepted_by(servers) - set(said) == set(), "what was accepted was not handled"
+        assert noted("accepted", servers) - set(said) == set(), "what was accepted was not handled"
         for talker in talkers:
             for name, echoed in talker.echoed.items():
                 mine = [m for m in heard[talker.room] if m["client"] == name]

@@ -1344,6 +1344,20 @@ class StoreContract:
         await self.units(21)
         assert await store.dead_letters("lobby") == []
 
+    async def test_how_much_waits_in_hubs(self, store):
+        assert await store.waiting_in([]) == {}
+        await store.apply([join(hub="one"), join(hub="other"), post(1, hub="other")])
+        assert await store.waiting_in(["one", "other", "none"]) == {"one": 1, "other": 2, "none": 0}
+        (claim,) = await store.claim(["one"], "w1")
+        assert await store.waiting_in(["one"]) == {"one": 1}, "what is in hand is not handled yet"
+        await store.commit([Commit("one", claim.token, claim.batch[-1].position)])
+        assert await store.waiting_in(["one", "other"]) == {"one": 0, "other": 2}
+
+    async def test_its_epoch_stays(self, store):
+        epoch = await store.epoch()
+        await store.apply([join()])
+        assert await store.epoch() == epoch
+
     # Processes
 
     async def lose(self, process, store, *ops):

@@ -64,6 +64,12 @@ async def test_scripts_that_the_server_forgot_are_loaded_again(redis, store):
     assert await store.count("lobby") == 2
 
 
+async def test_an_emptied_server_begins_another_epoch(redis, store):
+    epoch = await store.epoch()
+    await redis.flushall()
+    assert await store.epoch() != epoch
+
+
 async def test_a_full_server_is_told_of_and_still_drains(redis, store):
     await store.apply([join()])
     (held,) = await store.claim(["lobby"], "w1")
