@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 
+from django_hub.stores.base import Store
 from django_hub.stores.ops import Address
 
 logger = logging.getLogger(__name__)
@@ -23,33 +24,24 @@ _current: ContextVar[Effects | None] = ContextVar("django_hub.effects", default=
 
 
 class Effects:
-    """Those of one batch of a hub's events; ``senders`` are the clients it is likely to answer, and
-    ``look_up`` tells where clients of the hub are."""
+    """Those of one batch of a hub's events; ``known`` tells where the clients of these events are."""
 
-    def __init__(
-        self,
-        look_up: Callable[[Collection[str]], Awaitable[dict[str, Address]]],
-        hub: str,
-        senders: Collection[str],
-    ) -> None:
-        self._look_up = look_up
+    def __init__(self, store: Store, hub: str, known: Mapping[str, Address]) -> None:
         self.hub = hub
-        self._senders = senders
-        self._known: dict[str, Address] = {}
+        self._store = store
+        self._known = dict(known)
         self._sent: list[asyncio.Future[Exception | None]] = []
         self.over = False
 
     async def address(self, client_id: str) -> Address | None:
-        """Where a client of the hub is: looked up once a batch, for all of the batch's senders together."""
+        """Where a client of the hub is: asked for once a batch at most, if it is there."""
         if client_id not in self._known:
             # Who is not there is not remembered: a client may join while the batch is handled.
-            wanted = {client_id, *(self._senders if not self._known else ())}
-            self._known |= await self._look_up(wanted)
-        return self._known.get(client_id)
-
-    def forget(self, client_id: str) -> None:
-        """This client joined or left: what is known of it is of before."""
-        self._known.pop(client_id, None)
+            member = await self._store.member(self.hub, client_id)
+            if member is None:
+                return None
+            self._known[client_id] = Address(member.process, member.connection)
+        return self._known[client_id]
 
     async def add(self, sent: Iterable[asyncio.Future[Exception | None]]) -> None:
         """Take what was handed to the sender; wait only if much is under way already."""

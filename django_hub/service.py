@@ -6,9 +6,8 @@ import asyncio
 import contextvars
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from functools import partial
-from typing import TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from channels.db import aclose_old_connections
 
@@ -17,10 +16,10 @@ from django_hub.batching import Batcher
 from django_hub.bells import Bells
 from django_hub.deadletters import dead_letter
 from django_hub.effects import Effects
-from django_hub.events import Event, Joined, Message, read_body
+from django_hub.events import Event, read_body
 from django_hub.exceptions import Unavailable, UnreadableEvent
 from django_hub.stores.base import Store
-from django_hub.stores.ops import Address, Claim, Commit, DeadLetter, Lease, Letter
+from django_hub.stores.ops import Claim, Commit, DeadLetter, Lease, Letter
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +27,6 @@ logger = logging.getLogger(__name__)
 _STALE = 1.0
 
 Item = TypeVar("Item")
-
-# Clients of a hub, and where those of them are that are members.
-_Wanted: TypeAlias = tuple[str, Collection[str]]
-_Found: TypeAlias = dict[str, Address]
 
 
 class _Serving:
@@ -66,7 +61,6 @@ class HubService:
         self._queued: dict[str, None] = {}
         self._claims: Batcher[str, Claim] = Batcher(self._claim)
         self._commits: Batcher[Commit, Claim] = Batcher(store.commit)
-        self._addresses: Batcher[_Wanted, _Found] = Batcher(self._look_up)
         self._renewing: asyncio.Task[None] | None = None
         self._closing = False
         self._refreshed = 0.0
@@ -141,17 +135,13 @@ class HubService:
         dead: list[DeadLetter] = []
         done = 0
         events = [_read(claim.hub, letter) for letter in claim.batch]
-        senders = {event.client_id for event in events if isinstance(event, (Joined, Message))}
-        effects = Effects(partial(self._address, claim.hub), claim.hub, senders)
-        async with effects:
+        async with Effects(self._store, claim.hub, claim.addresses):
             for letter, event in zip(claim.batch, events, strict=True):
                 if self._closing or serving.lost:
                     break
                 try:
                     if isinstance(event, UnreadableEvent):
                         raise event
-                    if not isinstance(event, Message):
-                        effects.forget(event.client_id)
                     await self._handle(event)
                 except (Exception, asyncio.CancelledError, SystemExit) as error:
                     task = asyncio.current_task()
@@ -169,14 +159,6 @@ class HubService:
 
     async def _claim(self, hubs: Sequence[str]) -> list[Claim]:
         return await self._store.claim(hubs, self._worker)
-
-    async def _address(self, hub: str, client_ids: Collection[str]) -> _Found:
-        return await self._addresses.put((hub, client_ids))
-
-    async def _look_up(self, asked: Sequence[_Wanted]) -> list[_Found]:
-        # A hub stands here once: it has one batch in hand at a time.
-        found = await self._store.addresses(dict(asked))
-        return [found[hub] for hub, _ in asked]
 
     async def _asked(self, batcher: Batcher[Item, Claim], item: Item) -> Claim:
         """The store's answer, in the end; claims and commits can be repeated. Raises `Damaged`."""

@@ -7,7 +7,7 @@ import pytest
 from django_hub.deadletters import dead_letter
 from django_hub.stores.ops import Letter
 
-LETTER = Letter(7, '["joined","ann",null,{},1.5]')
+LETTER = Letter(7, "ann", '["joined","ann",null,{},1.5]')
 
 
 def test_a_dead_letter_is_the_letter_with_what_went_wrong():

@@ -21,11 +21,11 @@ answer, or logs it where the answer has no place for it, and does its work on th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from django_hub.limits import Limits
 from django_hub.members import Member
-from django_hub.stores.ops import Address, Applied, Claim, Commit, DeadLetter, HubRecord, Op
+from django_hub.stores.ops import Applied, Claim, Commit, DeadLetter, HubRecord, Op
 
 
 class Store(ABC):
@@ -62,10 +62,6 @@ class Store(ABC):
     @abstractmethod
     async def member(self, hub: str, client_id: str) -> Member | None:
         """The member of that id, if there is one."""
-
-    @abstractmethod
-    async def addresses(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Address]]:
-        """Where the members are among the wanted clients of each hub, all in one call."""
 
     @abstractmethod
     async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:

@@ -8,9 +8,10 @@ from django_hub.stores.ops import DeadLetter, Letter
 
 
 def read_letter(text: str) -> Letter:
-    """A mailbox entry: its position, a space, its body."""
-    position, _, body = text.partition(" ")
-    return Letter(int(position), body)
+    """A mailbox entry: its position, a space, the client it is of, NUL (which no id has), its body."""
+    position, _, rest = text.partition(" ")
+    client_id, _, body = rest.rpartition("\0")
+    return Letter(int(position), client_id, body)
 
 
 def write_dead_letter(letter: DeadLetter) -> str:

@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from django_hub.events import Reason, left_body, read_description
@@ -143,14 +143,6 @@ class MemoryStore(Store):
         with self._lock:
             return self._member(hub, client_id)
 
-    async def addresses(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Address]]:
-        with self._lock:
-            return {hub: self._addresses(hub, client_ids) for hub, client_ids in wanted.items()}
-
-    def _addresses(self, hub: str, client_ids: Collection[str]) -> dict[str, Address]:
-        found = ((client_id, self._member(hub, client_id)) for client_id in client_ids)
-        return {client_id: Address(m.process, m.connection) for client_id, m in found if m}
-
     async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:
         with self._lock:
             found = self._hubs.get(hub)
@@ -204,14 +196,14 @@ class MemoryStore(Store):
             reason: Reason = "lost" if op.again else "replaced"
             if op.again:
                 posted = max(posted, old.posted)
-            self._append(hub, left_body(old.who, self._clock(), reason), applied)
+            self._append(hub, op.client_id, left_body(old.who, self._clock(), reason), applied)
             applied.replaced.append((op.hub, old.address))
         hub.members[op.client_id] = _Member(op, chain[-_REMEMBERED:], posted)
         self._hubs_of[op.client_id] = (*self._hubs_of.get(op.client_id, ()), op.hub)
         self._members_of.setdefault(op.process, set()).add((op.hub, op.client_id))
         # A process that joins members lives, also where its first beat is still to come.
         self._processes.setdefault(op.process, self._clock() + self.limits.process_lease)
-        self._append(hub, op.body, applied)
+        self._append(hub, op.client_id, op.body, applied)
         return Outcome.DONE
 
     def _post(self, op: Post, applied: Applied) -> Outcome:
@@ -226,7 +218,7 @@ class MemoryStore(Store):
         if hub.mail is not None and len(hub.mail) >= self.limits.mailbox:
             return Outcome.FULL
         member.posted = op.number
-        self._append(hub, op.body, applied)
+        self._append(hub, op.client_id, op.body, applied)
         return Outcome.DONE
 
     def _leave(self, op: Leave, applied: Applied) -> Outcome:
@@ -237,7 +229,7 @@ class MemoryStore(Store):
         if member.address.connection != op.connection:
             return Outcome.REPLACED
         self._remove(hub, op.client_id)
-        self._append(hub, op.body, applied)
+        self._append(hub, op.client_id, op.body, applied)
         return Outcome.DONE
 
     # Mailboxes
@@ -289,7 +281,9 @@ class MemoryStore(Store):
         held.until = self._clock() + self.limits.hub_lease
         mail = hub.mail or ()
         batch = tuple(letter for letter, _ in zip(mail, range(self.limits.batch), strict=False))
-        return Claim(hub.name, Lease.HELD, held.token, batch)
+        members = ((letter.client_id, hub.members.get(letter.client_id)) for letter in batch)
+        addresses = {client_id: member.address for client_id, member in members if member}
+        return Claim(hub.name, Lease.HELD, held.token, batch, addresses)
 
     async def renew(self, leases: Sequence[tuple[str, str]]) -> list[bool]:
         with self._lock:
@@ -356,7 +350,7 @@ class MemoryStore(Store):
                     if member.posted:
                         key = name, member.address.connection
                         self._lost[key] = member.posted, now + self.limits.lost_ttl
-                    self._append(hub, left_body(member.who, now, "lost"), applied)
+                    self._append(hub, client_id, left_body(member.who, now, "lost"), applied)
             for key, (_, until) in list(self._lost.items()):
                 if until <= now:
                     del self._lost[key]
@@ -414,7 +408,7 @@ class MemoryStore(Store):
         if not mates:
             del self._members_of[member.address.process]
 
-    def _append(self, hub: _Hub, body: str, applied: Applied) -> None:
+    def _append(self, hub: _Hub, client_id: str, body: str, applied: Applied) -> None:
         now = self._clock()
         self._position = max(self._position + 1, int(now * 1_000_000))
         if hub.mail is None:
@@ -423,7 +417,7 @@ class MemoryStore(Store):
             self._with_mail[hub.name] = None
             rung_at = hub.held.ring if hub.held and hub.held.until > now else ""
             applied.wakes.append((hub.name, rung_at or hub.events))
-        hub.mail.append(Letter(self._position, body))
+        hub.mail.append(Letter(self._position, client_id, body))
 
     def _holding(self, name: str, token: str) -> _Hub | None:
         hub = self._hubs.get(name)

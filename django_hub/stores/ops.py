@@ -105,9 +105,10 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One entry of a mailbox: an event's body at its position."""
+    """One entry of a mailbox: a client's event, as a body, at its position."""
 
     position: int
+    client_id: str
     body: str
 
 
@@ -134,12 +135,16 @@ class Lease(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's right to a hub's mailbox, and the next letters of it."""
+    """A worker's right to a hub's mailbox, and the next letters of it.
+
+    ``addresses``: where the clients of these letters are now, those that are members.
+    """
 
     hub: str
     lease: Lease
     token: str = ""
     batch: tuple[Letter, ...] = ()
+    addresses: dict[str, Address] = field(default_factory=dict)
     error: Damaged | None = None
 
 

@@ -9,11 +9,12 @@ and when an entry is removed the hub is looked at once more, for what came meanw
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -51,6 +52,8 @@ logger = logging.getLogger(__name__)
 _REMEMBERED = 8
 _PARTS = ("hub", "members", "ids", "posted", "mail", "dead", "lost")
 _OUTCOMES = (Outcome.DONE, Outcome.FULL, Outcome.UNKNOWN, Outcome.REPLACED)
+# Seconds after which hubs that were freed are looked at, to be taken out of the indexes.
+_TIDY = 0.1
 # Entries of a dead process cleared in one round trip.
 _PAGE = 500
 
@@ -104,22 +107,6 @@ class RedisStore(Store):
     async def member(self, hub: str, client_id: str) -> Member | None:
         record = await self._scripts.ask("HGET", self._key(hub, "members"), client_id)
         return _member(hub, client_id, record) if record else None
-
-    async def addresses(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Address]]:
-        asked = [(hub, list(client_ids)) for hub, client_ids in wanted.items() if client_ids]
-
-        def fill(pipeline: Pipeline) -> None:
-            for hub, client_ids in asked:
-                pipeline.hmget(self._key(hub, "members"), client_ids)
-
-        answers = await self._scripts.run(fill) if asked else []
-        found: dict[str, dict[str, Address]] = {hub: {} for hub in wanted}
-        for (hub, client_ids), records in zip(asked, answers, strict=True):
-            for client_id, record in zip(client_ids, records, strict=True):
-                if record:
-                    connection, process, _ = record.split("\n", 2)
-                    found[hub][client_id] = Address(process, connection)
-        return found
 
     async def members(self, hub: str, after: str = "", most: int = 1000) -> list[Member]:
         (page,) = await self._scripts.run(lambda p: self._call(p, "members", hub, after, most))
@@ -439,10 +426,12 @@ class RedisStore(Store):
 
     async def _forget_freed(self, freed: Sequence[tuple[str, bool]]) -> list[None]:
         """Remove hubs without mail, and those that vanished, from the indexes."""
+        # A little later: a busy hub is freed, and has mail again, a hundred times a second.
+        await asyncio.sleep(_TIDY)
         # In this order: what is left undone shows in the index of mail, to who looks for unclaimed mail.
         with contextlib.suppress(Unavailable):
-            await self._forget_hubs([hub for hub, vanished in freed if vanished])
-            await self._forget_mail([hub for hub, _ in freed])
+            await self._forget_hubs(list(dict.fromkeys(hub for hub, vanished in freed if vanished)))
+            await self._forget_mail(list(dict.fromkeys(hub for hub, _ in freed)))
         return [None] * len(freed)
 
     async def _forget_hubs(self, names: Sequence[str]) -> None:
@@ -462,9 +451,14 @@ class RedisStore(Store):
     async def _forget(self, index: str, names: Sequence[str], part: str) -> None:
         if not names:
             return
-        # In this order: what comes after the look enters itself after it, too.
-        await self._scripts.ask("ZREM", index, *names)
-        there = await self._there(names, part)
+
+        def fill(pipeline: Pipeline) -> None:
+            # In this order: what comes after the look enters itself after it, too.
+            pipeline.zrem(index, *names)
+            for name in names:
+                pipeline.exists(self._key(name, part))
+
+        _, *there = await self._scripts.run(fill)
         back = [name for name, exists in zip(names, there, strict=True) if exists]
         if back:
             await self._scripts.run(lambda pipeline: pipeline.zadd(index, dict.fromkeys(back, 0)))
@@ -515,7 +509,9 @@ def _claim(hub: str, answer: list[Any] | Damaged) -> Claim:
     if isinstance(answer, Damaged):
         return Claim(hub, Lease.DAMAGED, error=answer)
     if answer[0] == 1:
-        return Claim(hub, Lease.HELD, answer[1], tuple(map(read_letter, answer[2])))
+        _, token, letters, flat = answer
+        addresses = {client_id: Address(*where) for client_id, *where in _threes(flat)}
+        return Claim(hub, Lease.HELD, token, tuple(map(read_letter, letters)), addresses)
     return Claim(hub, Lease.FREE if answer[0] == 0 else Lease.LOST)
 
 

@@ -389,19 +389,6 @@ class StoreContract:
         assert await store.member("cellar", "ann") is None
         assert await store.member("lobby", "bob") is None
 
-    async def test_addresses_are_those_of_the_members_among_the_wanted(self, store):
-        await store.apply([join(connection="c1", process="p1")])
-        await store.apply([join(client="bob", connection="c2", process="p2")])
-        await store.apply([join("cellar", "cy", connection="c3", process="p1")])
-        wanted = {"lobby": ["ann", "bob", "cy"], "cellar": {"cy"}, "attic": ["ann"], "lobby 2": []}
-        assert await store.addresses(wanted) == {
-            "lobby": {"ann": Address("p1", "c1"), "bob": Address("p2", "c2")},
-            "cellar": {"cy": Address("p1", "c3")},
-            "attic": {},
-            "lobby 2": {},
-        }
-        assert await store.addresses({}) == {}
-
     async def test_members_come_in_the_order_of_their_ids_a_page_at_a_time(self, store):
         ids = [f"client {number}" for number in range(25)] + ["é", "Z", "a", "🐙"]
         await store.apply([join(client=client) for client in ids])
@@ -910,6 +897,20 @@ class StoreContract:
     async def test_a_batch_has_no_more_than_it_may(self, store):
         await store.apply([join(), *(post(number) for number in range(1, 5))])
         assert read(await claim(store)) == ["+ann", "ann: 1", "ann: 2"]
+
+    async def test_a_claim_tells_where_the_clients_of_its_letters_are(self, store):
+        await store.apply(
+            [join(client=name, connection=name, process="p1") for name in ("ann", "bob", "ü ")]
+        )
+        held = await claim(store)
+        here = {name: Address("p1", name) for name in ("ann", "bob", "ü ")}
+        assert held.addresses == here
+        await store.apply([leave(client="bob", connection="bob")])
+        await store.apply([join(connection="new", process="p2")])
+        held = await commit(store, held)
+        assert [letter.client_id for letter in held.batch] == ["bob", "ann", "ann"]
+        assert held.addresses == {"ann": Address("p2", "new")}
+        assert (await commit(store, held)).addresses == {}
 
     # Mailboxes: claim with a ring of one's own
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from channels.routing import get_default_application
@@ -44,7 +46,11 @@ class Command(BaseCommand):
             type=float,
             help="Seconds that handlers may take to finish when it is stopped. Default: SHUTDOWN_GRACE.",
         )
-        parser.add_argument("--reload", action="store_true", help="Start anew when code changes.")
+        parser.add_argument(
+            "--reload",
+            action="store_true",
+            help="For development: start anew when code changes, without finishing what is in hand.",
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         if options["reload"]:
@@ -75,14 +81,17 @@ class Command(BaseCommand):
                 '"channel": ChannelNameRouter({"my-events": MyEvents.as_asgi()})}); or name the channels.'
             )
         grace = settings.SHUTDOWN_GRACE if options["grace"] is None else options["grace"]
-        asyncio.run(self._work(layer, channels, grace))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._work(layer, channels, grace))
 
     async def _work(self, layer: Layer, channels: list[str], grace: float) -> None:
         """Listen on the channels until SIGTERM or SIGINT, then end in order."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        # Where it is reloaded it runs beside the main thread, whose own handlers end the process at once.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop.set)
         # Not before: from here on it can be told to stop.
         self.stdout.write(f"Running worker for channels {', '.join(channels)}")
         listeners = [asyncio.create_task(listen(layer, channel, grace=grace)) for channel in channels]
@@ -91,6 +100,16 @@ class Command(BaseCommand):
         await end(listeners, grace + 2)
         await get_relay().idle()
         await get_store().close()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed, as uvicorn does it."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def hub_channels(application: Any) -> list[str]:

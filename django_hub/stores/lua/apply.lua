@@ -49,14 +49,14 @@ local function join(client, connection, process, events, who, at, body, again, p
     redis.call('HSET', HUB, 'name', name)
   end
   if old then
-    append(left(old.who, reason))
+    append(client, left(old.who, reason))
     tell_replaced(client, old.process, old.connection)
   end
   local record = {connection, process, at, table.concat(chain, ','), who}
   redis.call('HSET', MEMBERS, client, table.concat(record, '\n'))
   redis.call('HSET', POSTED, client, whole(posted))
   redis.call('ZADD', IDS, 0, client)
-  append(body)
+  append(client, body)
   return DONE
 end
 
@@ -72,7 +72,7 @@ local function post(client, connection, number, body)
     return FULL
   end
   redis.call('HSET', POSTED, client, number)
-  append(body)
+  append(client, body)
   return DONE
 end
 
@@ -84,7 +84,7 @@ local function leave(client, connection, body)
     return REPLACED
   end
   remove(client)
-  append(body)
+  append(client, body)
   return DONE
 end
 

@@ -1,4 +1,4 @@
--- ARGV: worker, a new token, lease, batch, ring. Returns 0 (free), or 1, the token and the letters (held).
+-- ARGV: worker, a new token, lease, batch, ring. Returns 0 (free), or 1, the token, the letters and their addresses (held).
 
 local worker, token, lease, batch = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local ring = ARGV[5]
@@ -14,4 +14,4 @@ if held[1] and held[2] == worker then
   token = held[1]
 end
 redis.call('HSET', HUB, 'token', token, 'worker', worker, 'until', whole(now + lease), 'ring', ring)
-return {1, token, mail}
+return {1, token, mail, addresses(mail)}

@@ -1,6 +1,6 @@
 -- ARGV: token, position, release, lease, batch, dead letters kept, their time in ms, dead letters.
--- Returns -1 (lost), 0 and whether the hub vanished and whether its mail is gone (free), or 1, the token and
--- the letters (held).
+-- Returns -1 (lost), 0 and whether the hub vanished and whether its mail is gone (free), or 1, the token,
+-- the letters and their addresses (held).
 
 local token, position, release = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 local lease, batch = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -36,4 +36,4 @@ if release or (#mail == 0 and redis.call('HGET', HUB, 'ring') == '') then
   return {0, vanish_if_empty(), #mail == 0 and 1 or 0}
 end
 redis.call('HSET', HUB, 'until', whole(now + lease))
-return {1, token, mail}
+return {1, token, mail, addresses(mail)}

@@ -5,7 +5,7 @@
 --          another were replaced, the newest last, each with its process: connection,process,connection,process
 -- IDS      sorted set of client ids, all of score 0: pages in the order of ids
 -- POSTED   hash: client id -> number of its last accepted Post
--- MAIL     list of "position body", oldest first
+-- MAIL     list of "position client NUL body", oldest first
 -- DEAD     list of dead letters, oldest first
 -- LOST     LOST:connection is a number, for a while: that of a lost connection's last accepted Post
 --
@@ -30,10 +30,10 @@ end
 
 local woken = 0
 
-local function append(body)
+local function append(client, body)
   local last = tonumber(redis.call('HGET', HUB, 'last') or '0')
   local position = whole(math.max(last + 1, now))
-  if redis.call('RPUSH', MAIL, position .. ' ' .. body) == 1 then
+  if redis.call('RPUSH', MAIL, position .. ' ' .. client .. '\0' .. body) == 1 then
     woken = 1
     redis.call('HSET', HUB, 'last', position, 'rung', whole(now))
   else
@@ -81,6 +81,24 @@ end
 
 local function letters(batch)
   return redis.call('LRANGE', MAIL, 0, batch - 1)
+end
+
+-- Client id, process and connection of each member that a letter is of: whom its handler is likely to answer.
+local function addresses(mail)
+  local found, seen = {}, {}
+  for _, letter in ipairs(mail) do
+    local client = string.match(letter, '^%d+ (%Z*)%z')
+    if client and not seen[client] then
+      seen[client] = true
+      local known = member(client)
+      if known then
+        found[#found + 1] = client
+        found[#found + 1] = known.process
+        found[#found + 1] = known.connection
+      end
+    end
+  end
+  return found
 end
 
 local function position_of(letter)

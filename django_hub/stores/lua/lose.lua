@@ -7,7 +7,7 @@ for at = 2, #ARGV, 2 do
   if known and known.connection == ARGV[at + 1] then
     local posted = redis.call('HGET', POSTED, ARGV[at])
     remove(ARGV[at])
-    append(left(known.who, 'lost'))
+    append(ARGV[at], left(known.who, 'lost'))
     if posted and posted ~= '0' then
       redis.call('SET', LOST .. ':' .. known.connection, posted, 'PX', ARGV[1])
     end
