@@ -116,11 +116,10 @@ class LegacyUvicornWire(UvicornWire):
     async def _room(self) -> None:
         # Its own way to wait is for one at a time, see above.
         protocol = self._protocol
-        plain = protocol.resume_writing
         resumed = asyncio.get_running_loop().create_future()
 
         def resume_writing() -> None:
-            plain()
+            type(protocol).resume_writing(protocol)
             if not resumed.done():
                 resumed.set_result(None)
 
@@ -130,7 +129,9 @@ class LegacyUvicornWire(UvicornWire):
                 (resumed, protocol.connection_lost_waiter), return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            del protocol.resume_writing
+            # One that was given up ends when the next may be there already.
+            if protocol.resume_writing is resume_writing:
+                del protocol.resume_writing
 
 
 def find_protocol(send: Any) -> Any | None:

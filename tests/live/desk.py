@@ -14,6 +14,9 @@ from django_hub.wires.choice import Wires
 
 logging.basicConfig(level=logging.INFO)
 
+# What the Python may speak of, besides what is here.
+names: dict[str, Any] = {}
+
 wires: dict[str, Any] = {}
 broken: dict[str, list[str]] = {}
 heard: dict[str, list[Any]] = {}
@@ -77,7 +80,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 async def _desk(receive: Any, send: Any) -> None:
     while (message := await receive())["type"] == "websocket.receive":
-        value = eval(message["text"], globals())
+        value = eval(message["text"], globals() | names)
         if asyncio.iscoroutine(value):
             value = await value
         await send({"type": "websocket.send", "text": repr(value)})
