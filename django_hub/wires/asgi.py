@@ -56,8 +56,9 @@ class AsgiWire:
 
     @property
     def waiting_frames(self) -> int:
-        waiting = len(self._waiting) if self._waiting else 0
-        return waiting if self._in_hand is None else waiting + len(self._in_hand.frames)
+        if self._in_hand is None:
+            return 0
+        return len(self._in_hand.frames) + (len(self._waiting) if self._waiting else 0)
 
     @property
     def closed(self) -> bool:

@@ -55,7 +55,7 @@ _Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class DaphneWire(DirectWire):
-    __slots__ = ("_connection", "_protocol", "_transport")
+    __slots__ = ("_connection", "_open", "_protocol", "_send_now", "_transport")
 
     def __init__(
         self, protocol: Any, send: _Send, context: contextvars.Context | None, connection: Any
@@ -64,22 +64,25 @@ class DaphneWire(DirectWire):
         self._protocol = protocol
         self._transport = protocol.transport
         self._connection = connection
+        # Looked up once: a thousand clients' objects don't fit into a processor's cache.
+        self._open = protocol.STATE_OPEN
+        self._send_now: Callable[[bytes], int] = connection.socket.send
 
     def _is_open(self) -> bool:
-        protocol = self._protocol
-        return bool(protocol.state == protocol.STATE_OPEN)
+        return bool(self._protocol.state == self._open)
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> int:
         connection = self._connection
         if not connection.dataBuffer and not connection._tempDataBuffer:  # noqa: SLF001 (see on top)
             try:
-                sent = connection.socket.send(data)
+                sent = self._send_now(data)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             if sent == len(data):
-                return
+                return 0
             data = data[sent:]
         self._transport.write(data)
+        return self._held()
 
     def _held(self) -> int:
         connection = self._connection
@@ -107,8 +110,9 @@ class DaphneWire(DirectWire):
 class DaphneTlsWire(DaphneWire):
     __slots__ = ()
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> int:
         self._transport.write(data)
+        return self._held()
 
     def _held(self) -> int:
         size = super()._held()

@@ -30,8 +30,11 @@ class DirectWire(AsgiWire):
         """The handshake is done, and nobody has begun to close."""
         raise NotImplementedError
 
-    def _put(self, data: bytes) -> None:
-        """Give the transport all of it, to be kept there if the kernel won't have it. May raise."""
+    def _put(self, data: bytes) -> int:
+        """Give the transport all of it, to be kept there if the kernel won't have it. May raise.
+
+        How many bytes it holds then, as `_held`.
+        """
         raise NotImplementedError
 
     def _held(self) -> int:
@@ -47,8 +50,7 @@ class DirectWire(AsgiWire):
     def write(self, outgoing: Outgoing) -> bool:
         if self._task is None and not self._closed and outgoing.close is None and self._is_open():
             try:
-                self._put(outgoing.framed)
-                if self._held():
+                if self._put(outgoing.framed):
                     self._wait(outgoing, self._emptied())
             except Exception as error:  # noqa: BLE001 (the socket is broken)
                 self._in_hand = outgoing

@@ -65,15 +65,13 @@ class UvicornWire(DirectWire):
 
     def _is_open(self) -> bool:
         protocol = self._protocol
-        return (
-            protocol.handshake_complete
-            and not protocol.close_sent
-            and not protocol.disconnected
-            and not self._transport.is_closing()
-        )
+        return protocol.handshake_complete and not protocol.close_sent and not self._transport.is_closing()
 
-    def _put(self, data: bytes) -> None:
-        self._transport.write(data)
+    def _put(self, data: bytes) -> int:
+        transport = self._transport
+        transport.write(data)
+        size: int = transport.get_write_buffer_size()
+        return size
 
     def _held(self) -> int:
         # Of a lost connection TLS can't say, or not the truth.
