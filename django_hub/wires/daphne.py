@@ -9,7 +9,8 @@ Daphne's door (its ASGI `send`) refuses every close code but 1000 and 3000 to 49
 applications), drops the reason of a close, drops empty messages, and says nothing of messages that come
 too late. `open_door` mends that for the wires that use it.
 
-Relied on, as of daphne 4.2.2 and 4.2.3 with Autobahn 24 to 26 and Twisted 24 to 26:
+Relied on, as of daphne 4.2.3 with Autobahn 26.10 and Twisted 26.10, on which it was run, and without TLS
+also daphne 4.2.2 with Autobahn 24.4 and Twisted 24.7:
 
 - the `send` of a websocket application is ``functools.partial(Server.handle_reply, protocol)``;
 - the protocol has ``state``, ``STATE_OPEN``, ``STATE_CONNECTING``, ``sendCloseFrame(code, reasonUtf8)`` and

@@ -3,7 +3,7 @@
 Each of its three websocket implementations has one: ``websockets-sansio`` and ``wsproto`` share theirs,
 ``websockets`` (websockets' legacy server) has its own.
 
-Relied on, as of uvicorn 0.40 to 0.54 with websockets 16 and 17, and wsproto 1.2 and 1.3:
+Relied on, as of uvicorn 0.54 with websockets 17.4 and wsproto 1.3.2, on which it was run:
 
 - an application's `send` is a method of the protocol object: ``send``, or ``asgi_send`` of ``websockets``;
 - its ``transport`` is an asyncio one: ``write``, ``get_write_buffer_size``, ``set_write_buffer_limits``,
