@@ -184,9 +184,8 @@ class Clients:
             return
         self.leave(connection, departure)
         connection.close(departure.code or 1011, departure.reason)
-        if connection.reader is not None:
-            # A stalled socket takes no Close and tells of no end: its consumer would wait for ever.
-            asyncio.get_running_loop().call_later(_LAST_WORDS, _cut, weakref.ref(connection))
+        # A stalled socket takes no Close and tells of no end: its consumer would wait for ever.
+        asyncio.get_running_loop().call_later(_LAST_WORDS, _cut, weakref.ref(connection))
 
     def _leave_unless_gone(self, reference: weakref.ref[Connection], departure: Departure) -> None:
         connection = reference()
@@ -201,7 +200,7 @@ class Clients:
 
 def _cut(reference: weakref.ref[Connection]) -> None:
     connection = reference()
-    if connection is not None and connection.reader is not None:
+    if connection is not None and not connection.wire.abort() and connection.reader is not None:
         connection.reader.cancel()
 
 

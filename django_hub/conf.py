@@ -22,6 +22,9 @@ from django_hub.limits import Limits
 
 _LIMITS = Limits()
 
+# The servers that there is a wire for.
+WIRES = ("daphne", "uvicorn")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -39,6 +42,7 @@ class Settings:
     ``EMBEDDED_WORKER``: run the ``channel`` application inside the server; ``None``: with the in-memory
     layer only. ``JSON_ENCODER``: dotted path of the encoder for dicts and `Json`.
     ``SHUTDOWN_GRACE``: how long a stopping server or worker may take to tidy up.
+    ``WIRES``: the servers whose own `send` is gone past, straight to the client's transport; ``()``: none.
     """
 
     LAYER: str = "default"
@@ -53,6 +57,7 @@ class Settings:
     EMBEDDED_WORKER: bool | None = None
     JSON_ENCODER: str = "django.core.serializers.json.DjangoJSONEncoder"
     SHUTDOWN_GRACE: float = 5.0
+    WIRES: tuple[str, ...] = WIRES
 
     @property
     def encoder(self) -> type[json.JSONEncoder]:
@@ -94,6 +99,11 @@ def _read() -> Settings:
             f"DJANGO_HUB['PROCESS_LEASE'] ({result.PROCESS_LEASE}) must be at least twice "
             f"DJANGO_HUB['BEAT'] ({result.BEAT}): one late beat would declare a living process dead."
         )
+    nowhere = [repr(name) for name in result.WIRES if name not in WIRES]
+    if nowhere:
+        raise ImproperlyConfigured(
+            f"DJANGO_HUB['WIRES'] names {', '.join(nowhere)}. There are: {', '.join(map(repr, WIRES))}."
+        )
     return result
 
 
@@ -104,6 +114,7 @@ def _require_type(key: str, value: Any, annotation: str) -> None:
         "str": (str,),
         "str | dict[str, Any] | None": (str, dict, type(None)),
         "bool | None": (bool, type(None)),
+        "tuple[str, ...]": (tuple, list),
     }
     right_type = isinstance(value, allowed[annotation])
     if annotation in ("float", "int"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
@@ -161,10 +160,13 @@ class HubConsumer(AsyncConsumer):
             self._wire.write(Outgoing(Close(refusal.code, refusal.reason).shortened()))
         else:
             await self._live(receive)
-        # A server takes our return for the end of the socket: a Close under way goes first.
-        with contextlib.suppress(TimeoutError):
+        # A server takes our return for the end of the socket: a Close under way goes first. What it holds
+        # for a client that reads nothing any more it would hold for ever.
+        try:
             async with asyncio.timeout(get_settings().SHUTDOWN_GRACE):
                 await self._wire.drained()
+        except TimeoutError:
+            self._wire.abort()
 
     async def _introduce(self) -> Refused | None:
         """Ask the hooks who this is and whether it may join; a refusal, or None."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from django_hub.batching import Batcher
 from django_hub.connection import Connection
+from django_hub.messages import Close, Frame
 from django_hub.parcels import Entry, Scope
 from django_hub.wires.base import Outgoing
 
@@ -15,6 +16,8 @@ _TURN = 0.005
 _WRITES = 64
 # Parcels that may wait here before those who send, and the pump, are held up.
 _BACKLOG = 32
+# What waits for the same clients goes to each as one write, of about so many bytes at most.
+_JOINED = 64 * 1024
 
 
 class Fanout:
@@ -22,7 +25,7 @@ class Fanout:
 
     def __init__(self) -> None:
         self._hubs: dict[str, dict[str, Connection]] = {}
-        self._entries: Batcher[Sequence[Entry], None] = Batcher(self._deliver, most=1)
+        self._entries: Batcher[Sequence[Entry], None] = Batcher(self._deliver, most=_BACKLOG)
         self._turn_ends = 0.0
 
     def __len__(self) -> int:
@@ -54,9 +57,9 @@ class Fanout:
         await self._entries.idle()
 
     async def _deliver(self, parcels: Sequence[Sequence[Entry]]) -> Sequence[None]:
-        for entry in (entry for entries in parcels for entry in entries):
-            outgoing = Outgoing(entry.frame)
-            for count, connection in enumerate(self._receivers(entry), 1):
+        for run in _runs(entry for entries in parcels for entry in entries):
+            outgoing = Outgoing(*run.frames)
+            for count, connection in enumerate(self._receivers(run.first), 1):
                 connection.write(outgoing)
                 if not count % _WRITES:
                     await self._let_others()
@@ -80,3 +83,37 @@ class Fanout:
             case Scope.EXCEPT:
                 left_out = frozenset(entry.ids)
                 return [c for c in connections.values() if c.client_id not in left_out]
+
+
+class _Run:
+    """Entries of a hub that follow each other there and are for the same clients."""
+
+    __slots__ = ("_room", "first", "frames")
+
+    def __init__(self, first: Entry) -> None:
+        self.first = first
+        self.frames: list[Frame] = [first.frame]
+        self._room = 0 if isinstance(first.frame, Close) else _JOINED - first.size
+
+    def takes(self, entry: Entry) -> bool:
+        if (
+            self._room < entry.size
+            or isinstance(entry.frame, Close)
+            or (entry.scope, entry.ids) != (self.first.scope, self.first.ids)
+        ):
+            return False
+        self.frames.append(entry.frame)
+        self._room -= entry.size
+        return True
+
+
+def _runs(entries: Iterable[Entry]) -> list[_Run]:
+    """As few as go without changing the order in any hub."""
+    runs: list[_Run] = []
+    last: dict[str, _Run] = {}
+    for entry in entries:
+        run = last.get(entry.hub)
+        if run is None or not run.takes(entry):
+            run = last[entry.hub] = _Run(entry)
+            runs.append(run)
+    return runs

@@ -52,7 +52,7 @@ class Relay:
         self.outbox.replaced = self.clients.close_replaced
         self.outbox.recovered = self._recovered
         self.keeper = Keeper(store, self.bells)
-        self.wires = Wires(self.shut_down)
+        self.wires = Wires(self.shut_down, settings.WIRES)
         self._layer = layer
         self._settings = settings
         self._process = ""

@@ -100,6 +100,7 @@ WRONG_TYPES = {
     "EMBEDDED_WORKER": 1,
     "JSON_ENCODER": DjangoJSONEncoder,
     "SHUTDOWN_GRACE": [],
+    "WIRES": "daphne",
 }
 
 
@@ -145,6 +146,8 @@ def test_not_a_number_and_infinity_are_refused(text):
         {"EMBEDDED_WORKER": None},
         {"EMBEDDED_WORKER": True},
         {"BEAT": 15.0, "PROCESS_LEASE": 30.0},
+        {"WIRES": ()},
+        {"WIRES": ["uvicorn"]},
     ],
     ids=str,
 )
@@ -156,6 +159,15 @@ def test_right_values_are_taken(given):
 
 def test_a_lease_that_one_late_beat_would_end_is_refused():
     with hub(BEAT=20.0), pytest.raises(ImproperlyConfigured, match=r"must be at least twice .*BEAT"):
+        get_settings()
+
+
+@pytest.mark.parametrize("name", ["hypercorn", "Daphne", "", 5])
+def test_a_wire_that_does_not_exist_is_refused_and_the_error_names_those_that_do(name):
+    with (
+        hub(WIRES=("uvicorn", name)),
+        pytest.raises(ImproperlyConfigured, match=rf"names {name!r}\. There are: 'daphne', 'uvicorn'"),
+    ):
         get_settings()
 
 

@@ -4,11 +4,16 @@ import asyncio
 from typing import Any
 
 import pytest
+from hypothesis import given as given_lists
+from hypothesis import strategies as st
 
 from django_hub import fanout as module
 from django_hub.connection import Connection
 from django_hub.fanout import Fanout
+from django_hub.messages import Close
 from django_hub.parcels import Entry, Scope
+from django_hub.wires.asgi import AsgiWire
+from django_hub.wires.base import Outgoing
 from tests.apps import Line, make_connection
 from tests.apps import world as world
 from tests.sockets import turns
@@ -139,7 +144,7 @@ async def test_who_comes_and_goes_meanwhile_does_not_disturb(
 ) -> None:
     monkeypatch.setattr(module, "_TURN", -1.0)
     room.enter(*map(str, range(2 * module._WRITES)))
-    put = room.fanout.put([Entry("lobby", "1"), Entry("lobby", "2")])
+    put = room.fanout.put([Entry("lobby", "1"), Entry("lobby", "2", Scope.EXCEPT, ("nobody",))])
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     room.leave("0")
@@ -153,13 +158,93 @@ async def test_room_is_what_few_wait(room: Room, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "_TURN", -1.0)
     room.enter(*map(str, range(module._WRITES)))
     await room.fanout.room()
-    for _ in range(module._BACKLOG + 10):
-        room.fanout.put([Entry("lobby", "hello")])
+    count = 2 * module._BACKLOG + 10
+    for number in range(count):
+        room.fanout.put([Entry("lobby", "hello", Scope.EXCEPT, (f"nobody {number}",))])  # none is joined
     waiting = asyncio.create_task(room.fanout.room())
     await turns(2)
     assert not waiting.done()
     await waiting
     sent = len(room.lines["0"].frames)
-    assert 10 <= sent < module._BACKLOG + 10
+    assert module._BACKLOG <= sent < count
     await room.fanout.idle()
-    assert len(room.lines["0"].frames) == module._BACKLOG + 10
+    assert len(room.lines["0"].frames) == count
+
+
+# What waits for the same clients goes as one write
+
+
+class Writes(AsgiWire):
+    """A wire that notes what it is given at once."""
+
+    __slots__ = ("given",)
+
+    def __init__(self) -> None:
+        super().__init__(Line())
+        self.given: list[tuple[Any, ...]] = []
+
+    def write(self, outgoing: Outgoing) -> bool:
+        self.given.append(outgoing.frames)
+        return True
+
+
+async def given(*entries: Entry) -> list[tuple[Any, ...]]:
+    """What ann, in the lobby, is written when these wait."""
+    room = Room()
+    room.enter("ann", "bob")
+    wire = room.connections["ann"].wire = Writes()
+    await asyncio.gather(*(room.fanout.put([entry]) for entry in entries))
+    return wire.given
+
+
+async def test_what_waits_for_a_hub_goes_as_one_write() -> None:
+    assert await given(*(Entry("lobby", text) for text in "abc")) == [("a", "b", "c")]
+
+
+async def test_what_waits_for_other_hubs_does_not_part_it() -> None:
+    entries = [Entry("lobby", "a"), Entry("elsewhere", "x"), Entry("lobby", b"b")]
+    assert await given(*entries) == [("a", b"b")]
+
+
+async def test_what_is_for_others_keeps_its_place() -> None:
+    to_all = [Entry("lobby", text) for text in "abcd"]
+    for_some = Entry("lobby", "!", Scope.EXCEPT, ("bob",))
+    assert await given(*to_all[:2], for_some, for_some, *to_all[2:]) == [("a", "b"), ("!", "!"), ("c", "d")]
+
+
+async def test_a_close_goes_by_itself() -> None:
+    entries = [Entry("lobby", "a"), Entry("lobby", Close(4000)), Entry("lobby", "b")]
+    assert await given(*entries) == [("a",), (Close(4000),), ("b",)]
+
+
+async def test_one_write_has_bounds() -> None:
+    large = "x" * (module._JOINED // 2)
+    entries = [Entry("lobby", frame) for frame in ("a", large, large, "b", 2 * large, "c")]
+    assert await given(*entries) == [("a", large), (large, "b"), (2 * large,), ("c",)]
+
+
+@given_lists(
+    st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from([(), ("ann",), ("bob",)])), max_size=30)
+)
+def test_joined_or_not_each_client_gets_all_that_is_for_it_in_order(
+    sent: list[tuple[str, tuple[str, ...]]],
+) -> None:
+    async def run() -> dict[str, list[Any]]:
+        room = Room()
+        room.enter("ann", "bob", hub="x")
+        room.enter("cy", hub="y")
+        entries = [
+            Entry(hub, str(number), Scope.EXCEPT if ids else Scope.ALL, ids)
+            for number, (hub, ids) in enumerate(sent)
+        ]
+        await asyncio.gather(*(room.fanout.put([entry]) for entry in entries))
+        return room.sent()
+
+    def expected(client_id: str, hub: str) -> list[str]:
+        return [str(n) for n, (to, ids) in enumerate(sent) if to == hub and client_id not in ids]
+
+    assert asyncio.run(run()) == {
+        "ann": expected("ann", "x"),
+        "bob": expected("bob", "x"),
+        "cy": expected("cy", "y"),
+    }

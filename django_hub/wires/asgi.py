@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
 
 from django_hub.messages import Close
@@ -56,19 +56,23 @@ class AsgiWire:
 
     @property
     def waiting_frames(self) -> int:
-        return (len(self._waiting) if self._waiting else 0) + (self._in_hand is not None)
+        if self._in_hand is None:
+            return 0
+        return len(self._in_hand.frames) + (len(self._waiting) if self._waiting else 0)
 
     @property
     def closed(self) -> bool:
         return self._closed
 
     def write(self, outgoing: Outgoing) -> bool:
+        if outgoing.several:
+            return [self.write(one) for one in outgoing.each][-1]
         if self._closed:
             if self._in_hand is not None and self._task is None:
                 # Broken: what comes until its owner knows belongs to what was not delivered.
                 self._queue(outgoing)
             return False
-        if isinstance(outgoing.frame, Close):
+        if outgoing.close is not None:
             self._closed = True
         if self._task is not None:
             self._queue(outgoing)
@@ -82,39 +86,56 @@ class AsgiWire:
             self._in_hand = outgoing
             self._break(error)
             return False
-        self._in_hand = outgoing
-        self._bytes += outgoing.size
-        self._task = asyncio.get_running_loop().create_task(
-            self._go_on(_Rest(steps, first)), context=self._context
-        )
+        self._wait(outgoing, _Rest(steps, first))
         return True
 
     def abandon(self) -> list[str | bytes]:
-        if self._in_hand is not None and isinstance(self._in_hand.frame, Close):
+        if self._in_hand is not None and self._in_hand.close is not None:
             return []  # all that came before it is written, and it may take its time
-        given_up = [outgoing for outgoing in (self._in_hand, *(self._waiting or ())) if outgoing]
+        given_up = [*self._not_taken(), *(self._waiting or ())]
         self._in_hand = None
         self._waiting = None
         self._bytes = 0
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        undelivered = []
+        undelivered: list[str | bytes] = []
         for outgoing in given_up:
-            if isinstance(outgoing.frame, Close):
-                if not self._broken:
+            for frame in outgoing.frames:
+                if not isinstance(frame, Close):
+                    undelivered.append(frame)
+                elif not self._broken:
                     self._closed = False
                     self.write(outgoing)
-            else:
-                undelivered.append(outgoing.frame)
         return undelivered
 
     async def drained(self) -> None:
         while self._task is not None:
             await asyncio.wait([self._task])
 
+    def abort(self) -> bool:
+        return False
+
+    # What a wire that knows more of its server does in its own way
+
     def _call(self, outgoing: Outgoing) -> Awaitable[None]:
+        """Done when the frames are taken."""
         return self._send(outgoing.asgi)
+
+    def _next(self, waiting: deque[Outgoing]) -> Outgoing:
+        """Take from what waits, which is one frame each."""
+        return waiting.popleft()
+
+    def _not_taken(self) -> Sequence[Outgoing]:
+        """What of that in hand the client can't have got."""
+        return () if self._in_hand is None else self._in_hand.each
+
+    # The rest
+
+    def _wait(self, outgoing: Outgoing, taken: Awaitable[None]) -> None:
+        self._in_hand = outgoing
+        self._bytes += outgoing.size
+        self._task = asyncio.get_running_loop().create_task(self._go_on(taken), context=self._context)
 
     def _queue(self, outgoing: Outgoing) -> None:
         if self._waiting is None:
@@ -122,12 +143,12 @@ class AsgiWire:
         self._waiting.append(outgoing)
         self._bytes += outgoing.size
 
-    async def _go_on(self, rest: _Rest) -> None:
+    async def _go_on(self, taken: Awaitable[None]) -> None:
         try:
-            await rest
+            await taken
             self._taken()
             while self._waiting:
-                self._in_hand = self._waiting.popleft()
+                self._in_hand = self._next(self._waiting)
                 await self._call(self._in_hand)
                 self._taken()
         except Exception as error:  # noqa: BLE001 (as above)

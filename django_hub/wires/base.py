@@ -2,38 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Protocol
 
 from django_hub.messages import Close, Frame
+from django_hub.wires import frames
 
 
 class Outgoing:
-    """A frame on its way to any number of clients: what a wire needs of it is made once, for all."""
+    """Frames on their way to any number of clients: what a wire needs of them is made once, for all.
 
-    def __init__(self, frame: Frame) -> None:
-        self.frame = frame
+    Several go as one write where the wire can do that. A Close is always alone.
+    """
+
+    def __init__(self, *given: Frame) -> None:
+        self.frames = given
+        self.close = given[0] if isinstance(given[0], Close) else None
+        self.several = len(given) > 1
+
+    @classmethod
+    def joined(cls, singles: Sequence[Outgoing]) -> Outgoing:
+        """Those, as one. What was made of each is used again."""
+        if len(singles) == 1:
+            return singles[0]
+        outgoing = cls(*(frame for single in singles for frame in single.frames))
+        outgoing.__dict__["_singles"] = singles
+        return outgoing
+
+    @property
+    def each(self) -> Sequence[Outgoing]:
+        """One for each frame."""
+        return self._singles if self.several else (self,)
+
+    @cached_property
+    def _singles(self) -> Sequence[Outgoing]:
+        return [Outgoing(frame) for frame in self.frames]
 
     @cached_property
     def size(self) -> int:
         """How many bytes of payload it has."""
-        if isinstance(self.frame, Close):
-            return len(self.frame.reason) + 2
-        if isinstance(self.frame, str) and not self.frame.isascii():
-            return len(self.frame.encode())
-        return len(self.frame)
+        return sum(map(_size, self.frames))
+
+    @cached_property
+    def framed(self) -> bytes:
+        """The frames as bytes. Not of a Close: that is the server's to write, which must know of it."""
+        return b"".join(frames.to_bytes(frame) for frame in self.frames if not isinstance(frame, Close))
 
     @cached_property
     def asgi(self) -> dict[str, Any]:
-        """The frame as an ASGI message."""
-        match self.frame:
-            case str():
-                return {"type": "websocket.send", "text": self.frame}
-            case bytes():
-                return {"type": "websocket.send", "bytes": self.frame}
+        """The only frame as an ASGI message."""
+        match self.frames[0]:
+            case str(text):
+                return {"type": "websocket.send", "text": text}
+            case bytes(data):
+                return {"type": "websocket.send", "bytes": data}
             case Close(code, reason):
                 return {"type": "websocket.close", "code": code, "reason": reason}
+
+
+def _size(frame: Frame) -> int:
+    if isinstance(frame, Close):
+        return len(frame.reason) + 2
+    if isinstance(frame, str) and not frame.isascii():
+        return len(frame.encode())
+    return len(frame)
 
 
 class Wire(Protocol):
@@ -48,7 +82,7 @@ class Wire(Protocol):
 
     @property
     def waiting_bytes(self) -> int:
-        """How many bytes wait that the server has not taken yet."""
+        """How many bytes wait that are not known to be taken: by the kernel, or else by the server."""
         ...
 
     @property
@@ -60,13 +94,33 @@ class Wire(Protocol):
         ...
 
     def write(self, outgoing: Outgoing) -> bool:
-        """False: the wire is closed, the frame will never be written."""
+        """False: the wire is closed, the frames will never be written."""
         ...
 
     def abandon(self) -> list[str | bytes]:
-        """Give up the messages that wait, and give them back, oldest first. A Close still goes out."""
+        """Give up the messages that wait, and give them back, oldest first. A Close still goes out.
+
+        One that is half in the kernel is among them, though a client that goes on reading gets it.
+        """
         ...
 
     async def drained(self) -> None:
         """Return when nothing waits: a server may end a connection whose application returns earlier."""
         ...
+
+    def abort(self) -> bool:
+        """End the socket at once, with all that the server holds for it. False: that can't be done here."""
+        ...
+
+
+class Unfamiliar(Exception):
+    """A server's object lacks what a wire relies on: the text names it."""
+
+
+def require(thing: object, names: Iterable[str]) -> None:
+    """Raises `Unfamiliar` with the first of these dotted names that ``thing`` has not."""
+    for name in names:
+        try:
+            attrgetter(name)(thing)
+        except AttributeError:
+            raise Unfamiliar(f"{type(thing).__name__}.{name}") from None

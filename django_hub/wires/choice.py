@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from django_hub.wires import daphne
+from django_hub.wires import daphne, uvicorn
 from django_hub.wires.asgi import AsgiWire
-from django_hub.wires.base import Wire
+from django_hub.wires.base import Unfamiliar, Wire
+
+logger = logging.getLogger(__name__)
 
 _Leave = Callable[[], Awaitable[None]]
 
+_SERVERS = {"daphne": daphne, "uvicorn": uvicorn}
+
 
 class Wires:
-    """Chooses wires for the clients of one relay; ``leave`` is called when their server ends."""
+    """Chooses wires for the clients of one relay; ``leave`` is called when their server ends.
 
-    def __init__(self, leave: _Leave) -> None:
+    ``allowed``: the servers that may be gone past (DJANGO_HUB["WIRES"]).
+    """
+
+    def __init__(self, leave: _Leave, allowed: Collection[str] = tuple(_SERVERS)) -> None:
         self._leave = leave
+        self._allowed = allowed
         self._daphne_told = False
+        self._unfamiliar: set[str] = set()
 
     def wire_for(
         self,
@@ -29,10 +39,45 @@ class Wires:
 
         ``context`` is that in which ``send`` is called; None: a copy of the caller's.
         """
-        protocol = daphne.find_protocol(send)
-        if protocol is None:
-            return AsgiWire(send, context)
+        own = _innermost(send)
+        for name, server in _SERVERS.items():
+            protocol = server.find_protocol(own)
+            if protocol is None:
+                continue
+            if server is daphne:
+                self._tell_daphne()
+                send = daphne.open_door(protocol, send)
+            if name in self._allowed:
+                try:
+                    wire: Wire = server.make(protocol, send, context)
+                except Unfamiliar as missing:
+                    self._warn(name, missing)
+                else:
+                    return wire
+        return AsgiWire(send, context)
+
+    def _tell_daphne(self) -> None:
         if not self._daphne_told:
             self._daphne_told = True
             daphne.before_shutdown(self._leave)
-        return daphne.DaphneWire(protocol, send, context)
+
+    def _warn(self, name: str, missing: Unfamiliar) -> None:
+        if name not in self._unfamiliar:
+            self._unfamiliar.add(name)
+            logger.warning(
+                "This %s is not as expected: no %s. Its clients get their frames through its own send(), "
+                "which is slower; all else is the same.",
+                name,
+                missing,
+            )
+
+
+def _innermost(send: Any) -> Any:
+    """The server's own `send`, behind Channels' session middleware."""
+    # It nests a few deep; a ring of wrappers must not hang us.
+    for _ in range(16):
+        inner = getattr(getattr(send, "__self__", None), "real_send", None)
+        if inner is None:
+            break
+        send = inner
+    return send

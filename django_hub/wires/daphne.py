@@ -1,12 +1,24 @@
-"""The wire for Daphne: what its ASGI door can't say is said to its protocol object.
+"""The wire for Daphne: frame bytes onto the client's socket, past Autobahn and Twisted.
 
-Daphne's door refuses every close code but 1000 and 3000 to 4999 (Autobahn's rule for applications), drops
-the reason of a close, and drops empty messages. The protocol object behind it has none of these limits.
+While Twisted holds nothing for a client, a frame goes to the kernel by a `send` of the socket itself: no
+turn of the reactor, no copy. What the kernel does not take is given to Twisted, and nothing more until
+Twisted is rid of it; it tells so to a pull producer, its own interface for that. Under TLS all goes
+through Twisted, whose TLS has a buffer that nobody can see into; there it holds up to 64 KiB.
 
-Relied on, as of daphne 4.2.2 and 4.2.3 with Autobahn 24 to 26: the `send` of a websocket application is
-``functools.partial(Server.handle_reply, protocol)``, Channels' session middleware keeps it as
-``real_send``; the protocol has ``state``, ``STATE_OPEN``, ``sendCloseFrame(code, reasonUtf8)`` and
-``sendMessage(payload, isBinary)``. Where any of it is missing the plain wire is used.
+Daphne's door (its ASGI `send`) refuses every close code but 1000 and 3000 to 4999 (Autobahn's rule for
+applications), drops the reason of a close, drops empty messages, and says nothing of messages that come
+too late. `open_door` mends that for the wires that use it.
+
+Relied on, as of daphne 4.2.3 with Autobahn 26.10 and Twisted 26.10, on which it was run, and without TLS
+also daphne 4.2.2 with Autobahn 24.4 and Twisted 24.7:
+
+- the `send` of a websocket application is ``functools.partial(Server.handle_reply, protocol)``;
+- the protocol has ``state``, ``STATE_OPEN``, ``STATE_CONNECTING``, ``sendCloseFrame(code, reasonUtf8)`` and
+  ``sendMessage(payload, isBinary)``;
+- its ``transport`` is a ``twisted.internet.tcp.Connection``, or a TLS layer above one (its ``transport``);
+  with ``write``, ``unregisterProducer``, ``abortConnection``, and of the connection ``socket``,
+  ``registerProducer``, ``producer``, ``connected``, ``TLS``, and its buffer: ``dataBuffer`` from ``offset``
+  on, and ``_tempDataBuffer``, ``_tempDataLen`` bytes long.
 """
 
 from __future__ import annotations
@@ -18,40 +30,163 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from django_hub.messages import Close
-from django_hub.wires.asgi import AsgiWire
-from django_hub.wires.base import Outgoing
+from django_hub.wires.base import Unfamiliar, require
+from django_hub.wires.direct import DirectWire
 
 logger = logging.getLogger(__name__)
 
-_NEEDED = ("state", "STATE_OPEN", "sendCloseFrame", "sendMessage", "handle_reply")
+_DOOR = ("state", "STATE_OPEN", "STATE_CONNECTING", "sendCloseFrame", "sendMessage")
+_TRANSPORT = ("write", "unregisterProducer", "abortConnection")
+_CONNECTION = (
+    "socket.send",
+    "registerProducer",
+    "producer",
+    "connected",
+    "TLS",
+    "dataBuffer",
+    "offset",
+    "_tempDataBuffer",
+    "_tempDataLen",
+)
+
+# What TLS may hold before its client counts as one that does not take it.
+_TLS_HOLDS = 64 * 1024
+
+_Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class DaphneWire(AsgiWire):
-    __slots__ = ("_protocol",)
+class DaphneWire(DirectWire):
+    __slots__ = ("_connection", "_open", "_protocol", "_send_now", "_transport")
 
     def __init__(
-        self,
-        protocol: Any,
-        send: Callable[[dict[str, Any]], Awaitable[None]],
-        context: contextvars.Context | None = None,
+        self, protocol: Any, send: _Send, context: contextvars.Context | None, connection: Any
     ) -> None:
         super().__init__(send, context)
         self._protocol = protocol
+        self._transport = protocol.transport
+        self._connection = connection
+        # Looked up once: a thousand clients' objects don't fit into a processor's cache.
+        self._open = protocol.STATE_OPEN
+        self._send_now: Callable[[bytes], int] = connection.socket.send
 
-    def _call(self, outgoing: Outgoing) -> Awaitable[None]:
-        if isinstance(outgoing.frame, Close) or not outgoing.size:
-            return self._past_the_door(outgoing)
-        return super()._call(outgoing)
+    def _is_open(self) -> bool:
+        return bool(self._protocol.state == self._open)
 
-    async def _past_the_door(self, outgoing: Outgoing) -> None:
-        protocol = self._protocol
-        if protocol.state != protocol.STATE_OPEN:
-            return
-        if isinstance(outgoing.frame, Close):
-            protocol.sendCloseFrame(outgoing.frame.code, outgoing.frame.reason.encode())
-        else:
-            protocol.sendMessage(b"", isinstance(outgoing.frame, bytes))
+    def _put(self, data: bytes) -> int:
+        connection = self._connection
+        if not connection.dataBuffer and not connection._tempDataBuffer:  # noqa: SLF001 (see on top)
+            try:
+                sent = self._send_now(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            if sent == len(data):
+                return 0
+            data = data[sent:]
+        self._transport.write(data)
+        return self._held()
+
+    def _held(self) -> int:
+        connection = self._connection
+        if not connection.connected:
+            return 0
+        size: int = len(connection.dataBuffer) - connection.offset + connection._tempDataLen  # noqa: SLF001
+        return size
+
+    async def _room(self) -> None:
+        drain = _Drain(self._held)
+        # The HTTP channel that shook hands is still there, and has nothing to do any more.
+        self._transport.unregisterProducer()
+        self._connection.registerProducer(drain, False)
+        try:
+            await drain.over
+        finally:
+            if self._connection.producer is drain:
+                self._connection.unregisterProducer()
+
+    def abort(self) -> bool:
+        self._transport.abortConnection()
+        return True
+
+
+class DaphneTlsWire(DaphneWire):
+    __slots__ = ()
+
+    def _put(self, data: bytes) -> int:
+        self._transport.write(data)
+        return self._held()
+
+    def _held(self) -> int:
+        size = super()._held()
+        return size if size > _TLS_HOLDS else 0
+
+
+class _Drain:
+    """A producer, for Twisted, of nothing: it is told when all was written, or the connection is lost."""
+
+    def __init__(self, held: Callable[[], int]) -> None:
+        self.over = asyncio.get_running_loop().create_future()
+        self._held = held
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        # Twisted also calls this when it gets to know us.
+        if not self._held():
+            self.stopProducing()
+
+    def stopProducing(self) -> None:  # noqa: N802
+        if not self.over.done():
+            self.over.set_result(None)
+
+
+def find_protocol(send: Any) -> Any | None:
+    """Daphne's protocol object behind its own `send`, or None where it is another server's."""
+    if not isinstance(send, functools.partial) or len(send.args) != 1:
+        return None
+    protocol = send.args[0]
+    return protocol if type(protocol).__module__.partition(".")[0] == "daphne" else None
+
+
+def make(protocol: Any, send: _Send, context: contextvars.Context | None = None) -> DaphneWire:
+    """The wire for a protocol object of Daphne's. Raises `Unfamiliar`."""
+    require(protocol, (*_DOOR, *(f"transport.{name}" for name in _TRANSPORT)))
+    connection = _tcp_connection(protocol.transport)
+    require(connection, _CONNECTION)
+    if connection.TLS:
+        raise Unfamiliar("TCP connection without startTLS")
+    kind = DaphneWire if connection is protocol.transport else DaphneTlsWire
+    return kind(protocol, send, context, connection)
+
+
+def _tcp_connection(transport: Any) -> Any:
+    """What is below all layers. Not by its attributes: a TLS layer passes on those of the one below."""
+    from twisted.internet.tcp import Connection  # there, since a protocol of it was found
+
+    below = transport
+    for _ in range(4):
+        if isinstance(below, Connection):
+            return below
+        below = getattr(below, "transport", None)
+    raise Unfamiliar(f"TCP connection below a {type(transport).__name__}")
+
+
+def open_door(protocol: Any, send: _Send) -> _Send:
+    """Daphne's `send` without its gaps (see on top), or as it is if that can't be."""
+    try:
+        require(protocol, _DOOR)
+    except Unfamiliar:
+        return send
+    return functools.partial(_send, protocol, send)
+
+
+async def _send(protocol: Any, send: _Send, message: dict[str, Any]) -> None:
+    if message["type"] == "websocket.close" and protocol.state != protocol.STATE_CONNECTING:
+        if protocol.state == protocol.STATE_OPEN:
+            protocol.sendCloseFrame(message.get("code", 1000), message.get("reason", "").encode())
+    elif protocol.state not in (protocol.STATE_OPEN, protocol.STATE_CONNECTING):
+        raise ConnectionResetError("the connection is closed")
+    elif protocol.state == protocol.STATE_OPEN and not (message.get("text") or message.get("bytes")):
+        protocol.sendMessage(b"", message.get("bytes") is not None)
+    else:
+        await send(message)
 
 
 def before_shutdown(leave: Callable[[], Awaitable[None]]) -> None:
@@ -60,7 +195,7 @@ def before_shutdown(leave: Callable[[], Awaitable[None]]) -> None:
     By itself it cancels all applications and stops with the first of them that is done: one request
     that waits for nothing would cut short the farewell of all sockets.
     """
-    from twisted.internet import defer  # there, since a protocol of it was found
+    from twisted.internet import defer
     from twisted.internet import reactor as running
 
     loop = asyncio.get_running_loop()
@@ -77,14 +212,3 @@ async def _quietly(leave: Callable[[], Awaitable[None]]) -> None:
         await leave()
     except Exception:
         logger.exception("Not all clients left in order; leases do the rest")
-
-
-def find_protocol(send: Any) -> Any | None:
-    """Daphne's protocol object behind an application's `send`, or None where it is another server's."""
-    # Middleware nests a few deep; a ring of wrappers must not hang us.
-    for _ in range(16):
-        if isinstance(send, functools.partial):
-            protocol = send.args[0] if len(send.args) == 1 else None
-            return protocol if all(hasattr(protocol, name) for name in _NEEDED) else None
-        send = getattr(getattr(send, "__self__", None), "real_send", None)
-    return None

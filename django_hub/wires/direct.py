@@ -1,0 +1,99 @@
+"""What the wires past a server's door have in common: frame bytes, straight onto the transport.
+
+Only whole frames are handed over, and only to a transport that holds nothing: a frame is then either all
+in the kernel, or the one in hand, or still here, where it is counted and can be given up. What a server
+says by itself (pings, pongs, closes) goes to the same transport, so it stands between frames, never in
+one. As long as the kernel takes all, a write is one system call, with no coroutine and no task.
+
+What is not for here goes through the door, as over ASGI: a Close, of which the server must know; a socket
+whose handshake is not done; and one that is closed, for the server to say so.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Sequence
+
+from django_hub.wires.asgi import AsgiWire
+from django_hub.wires.base import Outgoing
+
+# What waited goes as one write of about so many bytes.
+_AT_ONCE = 64 * 1024
+
+
+class DirectWire(AsgiWire):
+    __slots__ = ()
+
+    # What each server's own wire knows
+
+    def _is_open(self) -> bool:
+        """The handshake is done, and nobody has begun to close."""
+        raise NotImplementedError
+
+    def _put(self, data: bytes) -> int:
+        """Give the transport all of it, to be kept there if the kernel won't have it. May raise.
+
+        How many bytes it holds then, as `_held`.
+        """
+        raise NotImplementedError
+
+    def _held(self) -> int:
+        """How many bytes the transport holds: 0 when it is ready for more, and when it is lost."""
+        raise NotImplementedError
+
+    async def _room(self) -> None:
+        """Return when the transport holds nothing, or is lost."""
+        raise NotImplementedError
+
+    # What follows from it
+
+    def write(self, outgoing: Outgoing) -> bool:
+        if self._task is None and not self._closed and outgoing.close is None and self._is_open():
+            try:
+                if self._put(outgoing.framed):
+                    self._wait(outgoing, self._emptied())
+            except Exception as error:  # noqa: BLE001 (the socket is broken)
+                self._in_hand = outgoing
+                self._break(error)
+                return False
+            return True
+        return super().write(outgoing)
+
+    def _call(self, outgoing: Outgoing) -> Awaitable[None]:
+        if outgoing.close is None and self._is_open():
+            return self._put_and_wait(outgoing)
+        return self._through_door(outgoing)
+
+    def _through_door(self, outgoing: Outgoing) -> Awaitable[None]:
+        return self._send(outgoing.asgi)
+
+    async def _put_and_wait(self, outgoing: Outgoing) -> None:
+        self._put(outgoing.framed)
+        await self._emptied()
+
+    async def _emptied(self) -> None:
+        while self._held():
+            await self._room()
+        if not self._is_open():
+            raise ConnectionResetError("the connection ended with messages under way")
+
+    def _next(self, waiting: deque[Outgoing]) -> Outgoing:
+        if not self._is_open():
+            return waiting.popleft()
+        singles = [waiting.popleft()]
+        size = singles[0].size
+        while waiting and singles[0].close is None and waiting[0].close is None and size < _AT_ONCE:
+            singles.append(waiting.popleft())
+            size += singles[-1].size
+        return Outgoing.joined(singles)
+
+    def _not_taken(self) -> Sequence[Outgoing]:
+        each = super()._not_taken()
+        held = self._held()
+        if self._broken or not self._is_open() or not each:
+            return each
+        count = 0
+        while held > 0 and count < len(each):
+            count += 1
+            held -= len(each[-count].framed)
+        return each[len(each) - count :]

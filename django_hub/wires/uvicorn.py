@@ -1,0 +1,148 @@
+"""The wires for uvicorn: frame bytes onto its transport, on asyncio's loop and on uvloop.
+
+Each of its three websocket implementations has one: ``websockets-sansio`` and ``wsproto`` share theirs,
+``websockets`` (websockets' legacy server) has its own.
+
+Relied on, as of uvicorn 0.54 with websockets 17.4 and wsproto 1.3.2, on which it was run:
+
+- an application's `send` is a method of the protocol object: ``send``, or ``asgi_send`` of ``websockets``;
+- its ``transport`` is an asyncio one: ``write``, ``get_write_buffer_size``, ``set_write_buffer_limits``,
+  ``is_closing``, ``abort``, ``get_extra_info``;
+- of ``websockets-sansio`` and ``wsproto``: ``handshake_complete``, ``close_sent``, ``disconnected``, and
+  the event ``writable``, set while the transport does not ask to pause, and when the connection is lost;
+- of ``websockets``: ``state``, which is ``State.OPEN`` between the handshake and the first close frame and
+  ``State.CONNECTING`` before, ``resume_writing``, and the future ``connection_lost_waiter``.
+
+The transport's limits are set so that it asks to pause as soon as it holds a byte: the kernel is full then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django_hub.wires.base import Outgoing, require
+from django_hub.wires.direct import DirectWire
+
+_TRANSPORT = (
+    "transport.write",
+    "transport.get_write_buffer_size",
+    "transport.set_write_buffer_limits",
+    "transport.is_closing",
+    "transport.abort",
+    "transport.get_extra_info",
+)
+
+
+class UvicornWire(DirectWire):
+    """For ``websockets-sansio`` and ``wsproto``."""
+
+    __slots__ = ("_protocol", "_transport")
+
+    needed: tuple[str, ...] = (
+        *_TRANSPORT,
+        "handshake_complete",
+        "close_sent",
+        "disconnected",
+        "writable.wait",
+    )
+
+    def __init__(
+        self,
+        protocol: Any,
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+        context: contextvars.Context | None = None,
+    ) -> None:
+        require(protocol, self.needed)
+        super().__init__(send, context)
+        self._protocol = protocol
+        self._transport = protocol.transport
+        # TLS pauses at its limit, plain sockets above it.
+        secure = self._transport.get_extra_info("sslcontext") is not None
+        self._transport.set_write_buffer_limits(1 if secure else 0, 0)
+
+    def _is_open(self) -> bool:
+        protocol = self._protocol
+        return protocol.handshake_complete and not protocol.close_sent and not self._transport.is_closing()
+
+    def _put(self, data: bytes) -> int:
+        transport = self._transport
+        transport.write(data)
+        size: int = transport.get_write_buffer_size()
+        return size
+
+    def _held(self) -> int:
+        # Of a lost connection TLS can't say, or not the truth.
+        size: int = 0 if self._is_lost() else self._transport.get_write_buffer_size()
+        return size
+
+    def _is_lost(self) -> bool:
+        return bool(self._protocol.disconnected)
+
+    async def _room(self) -> None:
+        await self._protocol.writable.wait()
+
+    def abort(self) -> bool:
+        self._transport.abort()
+        return True
+
+
+class LegacyUvicornWire(UvicornWire):
+    """For ``websockets``."""
+
+    __slots__ = ()
+
+    needed = (*_TRANSPORT, "state.name", "resume_writing", "connection_lost_waiter.done")
+
+    def _is_open(self) -> bool:
+        return self._protocol.state.name == "OPEN" and not self._transport.is_closing()
+
+    def _is_lost(self) -> bool:
+        return bool(self._protocol.connection_lost_waiter.done())
+
+    async def _through_door(self, outgoing: Outgoing) -> None:
+        # At this door a message that comes too late waits for the end, and a close waits for room as the
+        # server's pings do: only one of them may, the other fails.
+        while self._held():
+            await self._room()
+        if self._protocol.state.name not in ("CONNECTING", "OPEN"):
+            raise ConnectionResetError("the connection is closed")
+        await self._send(outgoing.asgi)
+
+    async def _room(self) -> None:
+        # Its own way to wait is for one at a time, see above.
+        protocol = self._protocol
+        resumed = asyncio.get_running_loop().create_future()
+
+        def resume_writing() -> None:
+            type(protocol).resume_writing(protocol)
+            if not resumed.done():
+                resumed.set_result(None)
+
+        protocol.resume_writing = resume_writing
+        try:
+            await asyncio.wait(
+                (resumed, protocol.connection_lost_waiter), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            # One that was given up ends when the next may be there already.
+            if protocol.resume_writing is resume_writing:
+                del protocol.resume_writing
+
+
+def find_protocol(send: Any) -> Any | None:
+    """uvicorn's protocol object behind its own `send`, or None where it is another server's."""
+    protocol = getattr(send, "__self__", None)
+    return protocol if type(protocol).__module__.partition(".")[0] == "uvicorn" else None
+
+
+def make(
+    protocol: Any,
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+    context: contextvars.Context | None = None,
+) -> UvicornWire:
+    """The wire for a protocol object of uvicorn's. Raises `Unfamiliar`."""
+    kind = LegacyUvicornWire if hasattr(protocol, "asgi_send") else UvicornWire
+    return kind(protocol, send, context)

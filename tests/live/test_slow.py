@@ -1,0 +1,104 @@
+"""One client that stops reading, in a hub that goes on: on real servers, with real sockets."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.live.peer import Desk, Peer
+from tests.live.servers import WebServer, daphne, eventually, uvicorn
+
+APP = "tests.live.wired:application"
+SERVERS = {
+    "daphne": lambda: daphne(APP, None, "--verbosity", "0"),
+    "uvicorn-sansio": lambda: uvicorn(APP, loop="uvloop"),
+    "uvicorn-websockets": lambda: uvicorn(APP, ws="websockets"),
+    "uvicorn-wsproto": lambda: uvicorn(APP, ws="wsproto"),
+}
+
+
+class Site:
+    def __init__(self, server: WebServer, desk: Desk) -> None:
+        self.server = server
+        self.desk = desk
+
+    @contextlib.asynccontextmanager
+    async def member(self, client_id: str, kind: str = "hub") -> AsyncIterator[Peer]:
+        async with Peer(self.server, f"{kind}/lobby/{client_id}/") as peer:
+            await eventually(
+                lambda: self.desk(f"any(c.client_id == '{client_id}' for c in get_relay().fanout)")
+            )
+            yield peer
+
+
+@pytest.fixture(params=SERVERS)
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    async with SERVERS[request.param]() as server, Desk(server) as desk:
+        yield Site(server, desk)
+
+
+def numbers(messages: list[str | bytes]) -> list[int]:
+    return [int(str(message).split()[0]) for message in messages]
+
+
+@pytest.mark.parametrize("kind", ["hub", "stock"])
+async def test_it_is_closed_and_what_it_did_not_get_is_told(site: Site, kind: str) -> None:
+    async with site.member("slow", kind) as slow:
+        assert await site.desk("wire_of('slow')") != "AsgiWire"
+        sent = await site.desk("broadcast_until_left('lobby', 'slow', 50_000)")
+        assert sent * 50_000 > 1024 * 1024
+        got = numbers(await slow.read_up_to_close())
+        assert got == list(range(len(got)))
+        assert slow.close == (4008, "slow")
+        reason, code, undelivered = await site.desk("farewell('slow')")
+        assert (reason, code) == ("slow", 4008)
+        # The newest 256 KiB of them. What was half in the kernel is told, and may come all the same.
+        assert len(undelivered) == 5
+        assert undelivered == list(range(undelivered[0], undelivered[0] + 5))
+        assert len(got) <= undelivered[-1] < sent
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is asked of Linux' /proc")
+@pytest.mark.may_skip
+async def test_memory_stays_bounded(site: Site) -> None:
+    async with site.member("slow"), site.member("ann") as ann:
+        await site.desk("broadcast('lobby', 100, 100)")
+        await ann.read(100)
+        before = await site.desk("kilobytes()")
+        broadcasting = asyncio.create_task(site.desk("broadcast('lobby', 4_000, 10_000)"))
+        assert numbers(await ann.read(4_000)) == list(range(4_000))
+        await broadcasting
+        assert (await site.desk("farewell('slow')"))[:2] == ("slow", 4008)
+        assert await site.desk("kilobytes()") - before < 20 * 1024
+
+
+async def test_one_that_never_answers_is_cut_off(site: Site) -> None:
+    await site.desk("last_words(0.2)")
+    async with site.member("slow") as slow:
+        await site.desk("broadcast_until_left('lobby', 'slow', 100_000)")
+        await eventually(lambda: site.desk("farewell('slow') and Room.sockets == 0"))
+        await slow.eof()
+        assert slow.close is None
+
+
+async def test_many_at_once_come_in_their_order(site: Site) -> None:
+    """Joined to one write or not, also for one that reads now and then."""
+    async with site.member("ann") as ann, site.member("bob") as bob:
+        for start in range(0, 1_000, 100):
+            await site.desk(f"burst('lobby', {start}, {start + 100})")
+            await ann.read_bytes(1_000)
+        for peer in (ann, bob):
+            assert numbers(await peer.read(1_000)) == list(range(1_000))
+
+
+async def test_after_all_have_left_nothing_is_left(site: Site) -> None:
+    for _ in range(3):
+        async with contextlib.AsyncExitStack() as stack:
+            peers = [await stack.enter_async_context(site.member(f"c{n}")) for n in range(10)]
+            await site.desk("burst('lobby', 0, 50)")
+            for peer in peers[::2]:
+                peer.reset()
+    await eventually(lambda: site.desk("Room.sockets == here() == len(get_relay().fanout) == 0"))
+    assert site.server.complaints() == []

@@ -1,0 +1,121 @@
+"""Hubs whose server a test looks into: as `tests.live.desk`, with consumers, events, and broadcasts."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import django
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
+from django.conf import settings
+from django.urls import path
+
+from django_hub import HubConsumer, HubEvents, hub_add, hub_broadcast
+from django_hub import clients as hub_clients
+from django_hub.events import Event, Left
+from django_hub.relay import get_relay
+from tests.live import desk
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+settings.ASGI_APPLICATION = f"{__name__}.application"
+
+left: dict[str, Left] = {}
+
+
+class Room(HubConsumer):
+    events = "rooms"
+    sockets = 0
+
+    async def __call__(self, *args: Any) -> None:
+        Room.sockets += 1
+        try:
+            await super().__call__(*args)
+        finally:
+            Room.sockets -= 1
+
+    async def authorize(self) -> bool:
+        return True
+
+    async def get_client_id(self) -> str:
+        client_id: str = self.scope["url_route"]["kwargs"]["client_id"]
+        return client_id
+
+    async def on_message(self, data: str | bytes) -> None:
+        await hub_broadcast(self.hub, data)
+
+
+class Stock(AsyncWebsocketConsumer):
+    """No consumer of ours: it is put into the hub, and then accepts."""
+
+    async def connect(self) -> None:
+        kwargs = self.scope["url_route"]["kwargs"]
+        await hub_add(kwargs["hub"], self, kwargs["client_id"])
+        await self.accept()
+
+
+class RoomEvents(HubEvents):
+    async def handle(self, event: Event) -> None:
+        if isinstance(event, Left):
+            left[event.client_id] = event
+
+
+async def broadcast(hub: str, count: int, size: int) -> None:
+    for number in range(count):
+        await hub_broadcast(hub, f"{number} ".ljust(size, "x"))
+    await get_relay().idle()
+
+
+async def broadcast_until_left(hub: str, client_id: str, size: int) -> int:
+    """How many it took."""
+    number = 0
+    while client_id not in left:
+        await hub_broadcast(hub, f"{number} ".ljust(size, "x"))
+        await asyncio.sleep(0)
+        number += 1
+    return number
+
+
+async def burst(hub: str, start: int, stop: int) -> None:
+    await asyncio.gather(*(hub_broadcast(hub, f"{number} burst") for number in range(start, stop)))
+
+
+def farewell(client_id: str) -> tuple[Any, ...] | None:
+    """Why it left, and the numbers of what it did not get."""
+    event = left.get(client_id)
+    return event and (event.reason, event.code, [int(str(m).split()[0]) for m in event.undelivered])
+
+
+def wire_of(client_id: str) -> str:
+    return next(type(c.wire).__name__ for c in get_relay().fanout if c.client_id == client_id)
+
+
+def here() -> int:
+    return len(get_relay().clients)
+
+
+def last_words(seconds: float) -> None:
+    hub_clients._LAST_WORDS = seconds
+
+
+def kilobytes() -> int:
+    """What this process has of the machine's memory."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+desk.names.update(globals())
+
+application = ProtocolTypeRouter(
+    {
+        "websocket": URLRouter(
+            [
+                path("hub/<hub>/<client_id>/", Room.as_asgi()),
+                path("stock/<hub>/<client_id>/", Stock.as_asgi()),
+                path("desk", desk.application),
+            ]
+        ),
+        "channel": ChannelNameRouter({"rooms": RoomEvents.as_asgi(), "hub-events": RoomEvents.as_asgi()}),
+    }
+)
