@@ -306,6 +306,36 @@ async def test_giving_up_with_nothing_waiting(line: Line) -> None:
     assert AsgiWire(line).abandon() == []
 
 
+async def test_a_send_that_is_no_coroutine(line: Line) -> None:
+    """As of a server in another language: its awaitable has the steps of an iterator, and no more."""
+
+    class Steps:
+        def __init__(self, message: dict[str, Any], waits: int) -> None:
+            self.message, self.waits = message, waits
+
+        def __await__(self) -> Any:
+            return self
+
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> None:
+            if not self.waits:
+                line.sent.append(self.message)
+                raise StopIteration
+            self.waits -= 1
+
+    wire = AsgiWire(lambda message: Steps(message, len(message["text"]) - 3))
+    assert write(wire, "one", "three", "four") == [True] * 3
+    await wire.drained()
+    assert line.frames == ["one", "three", "four"]
+    write(wire, "x" * 1_000)
+    await turns(2)
+    assert wire.abandon() == ["x" * 1_000]
+    await turns(2)
+    assert line.frames == ["one", "three", "four"]
+
+
 @given(waits=st.lists(st.integers(0, 3), max_size=12), pauses=st.lists(st.integers(0, 3), max_size=12))
 def test_frames_leave_in_the_order_of_write_however_long_each_send_waits(
     waits: list[int], pauses: list[int]

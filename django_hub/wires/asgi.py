@@ -79,7 +79,7 @@ class AsgiWire:
             return True
         try:
             steps = self._call(outgoing).__await__()
-            first = self._context.run(steps.send, None)
+            first = self._context.run(next, steps)
         except StopIteration:
             return True
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (the socket is broken)
@@ -180,7 +180,9 @@ class _Rest:
     def __await__(self) -> Generator[Any, Any, None]:
         try:
             yield self._first
-        except BaseException as error:  # noqa: BLE001 (it is the coroutine's to deal with)
+        except BaseException as error:
+            if not hasattr(self._steps, "throw"):
+                raise  # not a coroutine: the `send` of a server that is not written in Python
             try:
                 following = self._steps.throw(error)
             except StopIteration:
