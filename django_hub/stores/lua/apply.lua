@@ -5,6 +5,8 @@
 local DONE, FULL, UNKNOWN, REPLACED = 0, 1, 2, 3
 local limit, name, remembered = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local outcomes, replaced = {}, {}
+-- Who posted last: often the next message is of the same member.
+local poster, posting
 
 local function tell_replaced(client, process, connection)
   replaced[#replaced + 1] = client
@@ -14,6 +16,7 @@ end
 
 local function join(client, connection, process, events, who, at, body, again, posted)
   local old = member(client)
+  poster = nil
   local chain = {}
   local reason
   -- What a lost connection posted it may not know: the reply was lost, too.
@@ -61,14 +64,15 @@ local function join(client, connection, process, events, who, at, body, again, p
 end
 
 local function post(client, connection, number, body)
-  local known = member(client)
+  local known = poster == client and posting or member(client)
+  poster, posting = client, known
   if not known then
     return UNKNOWN
   elseif known.connection ~= connection then
     return REPLACED
   elseif tonumber(number) <= tonumber(redis.call('HGET', POSTED, client) or '0') then
     return DONE
-  elseif redis.call('LLEN', MAIL) >= limit then
+  elseif mail_waiting() >= limit then
     return FULL
   end
   redis.call('HSET', POSTED, client, number)
@@ -77,6 +81,7 @@ local function post(client, connection, number, body)
 end
 
 local function leave(client, connection, body)
+  poster = nil
   local known = member(client)
   if not known then
     return DONE
@@ -103,4 +108,5 @@ while at <= #ARGV do
     at = at + 4
   end
 end
+appended()
 return {woken, bell(), outcomes, replaced}

@@ -29,15 +29,27 @@ local function check()
 end
 
 local woken = 0
+local waiting, last
+
+local function mail_waiting()
+  waiting = waiting or redis.call('LLEN', MAIL)
+  return waiting
+end
 
 local function append(client, body)
-  local last = tonumber(redis.call('HGET', HUB, 'last') or '0')
-  local position = whole(math.max(last + 1, now))
-  if redis.call('RPUSH', MAIL, position .. ' ' .. client .. '\0' .. body) == 1 then
+  if mail_waiting() == 0 then
     woken = 1
-    redis.call('HSET', HUB, 'last', position, 'rung', whole(now))
-  else
-    redis.call('HSET', HUB, 'last', position)
+    redis.call('HSET', HUB, 'rung', whole(now))
+  end
+  last = math.max((last or tonumber(redis.call('HGET', HUB, 'last') or '0')) + 1, now)
+  redis.call('RPUSH', MAIL, whole(last) .. ' ' .. client .. '\0' .. body)
+  waiting = waiting + 1
+end
+
+-- To be called behind the last `append`.
+local function appended()
+  if last then
+    redis.call('HSET', HUB, 'last', whole(last))
   end
 end
 

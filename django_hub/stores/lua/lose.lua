@@ -13,4 +13,5 @@ for at = 2, #ARGV, 2 do
     end
   end
 end
+appended()
 return {woken, bell()}
