@@ -66,7 +66,6 @@ async def deliver(layer, number, *to):
 def test_it_is_known_by_what_is_relied_on(monkeypatch):
     inner = RedisChannelLayer(hosts=["redis://127.0.0.1:1"])
     assert CoreLayer.fits(inner)
-    assert not CoreLayer.fits(object())
     monkeypatch.delattr(RedisChannelLayer, "_group_key")
     assert not CoreLayer.fits(inner)
 
@@ -264,6 +263,17 @@ async def test_a_relay_that_stops_leaves_nothing(broker, layer):
     await layer.stop(channel)
     await layer.send(channel, parcel(1))
     assert await received(layer, channel, 1) == [1]
+
+
+async def test_a_broker_that_forgot_its_scripts_is_told_them_again(layer):
+    (channel,) = await channels(layer, 1)
+    for number in range(2):
+        await layer.layer.connection(0).script_flush()
+        await asyncio.gather(
+            layer.group_add(GROUP, channel), layer.send(channel, parcel(number)), layer.routes([GROUP])
+        )
+        assert await received(layer, channel, 1) == [number]
+    assert await layer.routes([GROUP]) == {GROUP: [channel]}
 
 
 async def test_a_broker_that_is_gone_is_said_to_be(broker, layer):

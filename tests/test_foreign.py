@@ -149,6 +149,7 @@ async def test_junk_on_a_workers_channel_is_logged_and_the_next_wake_arrives(
 async def test_a_channel_of_five_places_loses_no_broadcast(layer, hall):
     many = [str(number) for number in range(60)]
     await end([hall.task])
+    await layer.group_discard("hub.lobby", hall.channel)
     hall = await Hall().open(layer)
 
     sender = Sender(layer, hall.fanout.room)

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -126,6 +128,29 @@ def test_a_layer_that_does_not_say_when_groups_expire_keeps_them_a_day():
         pass
 
     assert Layer(Bare()).group_expiry == 86400
+
+
+def test_the_in_memory_layer_needs_no_redis():
+    """Redis is an extra: who has none installed has only this layer."""
+    code = """
+import sys
+for name in ("redis", "channels_redis", "uvloop", "daphne", "uvicorn", "twisted"):
+    sys.modules[name] = None
+import django, django.conf
+django.conf.settings.configure(
+    INSTALLED_APPS=["django_hub", "channels"],
+    CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
+)
+django.setup()
+import django_hub, django_hub.management.commands.runworker
+from django_hub.layers.choice import get_layer
+assert get_layer().in_memory
+from django_hub.sync import hub_broadcast, hub_members
+hub_broadcast("lobby", "hello")
+assert list(hub_members()) == []
+"""
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
 
 
 # A worker's channel

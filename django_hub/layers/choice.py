@@ -10,7 +10,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_hub.conf import get_settings
 from django_hub.layers.base import Layer
-from django_hub.layers.core import CoreLayer
 from django_hub.layers.memory import InMemoryLayer
 
 # One for each of Channels' own objects: an in-memory layer's exchange is the whole process's.
@@ -34,11 +33,16 @@ def get_layer() -> Layer:
     backend = channel_layers[alias]
     layer = _layers.get(backend)
     if layer is None:
-        if isinstance(backend, InMemoryChannelLayer):
-            layer = InMemoryLayer(backend)
-        elif CoreLayer.fits(backend):
-            layer = CoreLayer(backend)
-        else:
-            layer = Layer(backend)
-        _layers[backend] = layer
+        layer = _layers[backend] = _layer_for(backend)
     return layer
+
+
+def _layer_for(backend: Any) -> Layer:
+    if isinstance(backend, InMemoryChannelLayer):
+        return InMemoryLayer(backend)
+    if type(backend).__module__ == "channels_redis.core":
+        from django_hub.layers.core import CoreLayer  # Redis is an extra: it is there with this layer
+
+        if CoreLayer.fits(backend):
+            return CoreLayer(backend)
+    return Layer(backend)

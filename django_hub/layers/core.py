@@ -15,12 +15,15 @@ share one key, its capacity, and a lock.
 from __future__ import annotations
 
 import asyncio
+import functools
+import hashlib
 import uuid
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from channels.exceptions import ChannelFull
+from redis.exceptions import NoScriptError
 
 from django_hub.backoff import waits
 from django_hub.batching import Batcher
@@ -153,7 +156,7 @@ class CoreLayer(Layer):
 
     async def group_add(self, group: str, channel: str) -> None:
         key = self.layer._group_key(group)  # noqa: SLF001 (there is no public way)
-        await self._ask(lambda p: p.eval(_ADD, 1, key, int(self.group_expiry), channel))
+        await self._ask(lambda p: p.evalsha(_digest(_ADD), 1, key, int(self.group_expiry), channel))
 
     async def group_discard(self, group: str, channel: str) -> None:
         key = self.layer._group_key(group)  # noqa: SLF001
@@ -164,7 +167,7 @@ class CoreLayer(Layer):
 
         def fill(pipeline: Any) -> None:
             for key in keys:
-                pipeline.eval(_CHANNELS, 1, key, int(self.group_expiry))
+                pipeline.evalsha(_digest(_CHANNELS), 1, key, int(self.group_expiry))
 
         answers = await self._ask(fill, len(keys))
         return {
@@ -188,7 +191,7 @@ class CoreLayer(Layer):
             args += [number, layer.get_capacity(channel), int(channel in patient)]
         keys = [layer.prefix + channel for channel in channels]
         words = [int(layer.expiry), *args, *contents.values()]
-        ((done, *full),) = await self._ask(lambda p: p.eval(_PUT, len(keys), *keys, *words))
+        ((done, *full),) = await self._ask(lambda p: p.evalsha(_digest(_PUT), len(keys), *keys, *words))
         return bool(done), {channels[at - 1] for at in full}
 
     async def _ask(self, fill: Callable[[Any], object], count: int = 1) -> Sequence[Any]:
@@ -208,7 +211,19 @@ class CoreLayer(Layer):
             office = self._offices[loop] = _Office(self._run)
         return office
 
-    async def _run(self, calls: Sequence[_Call]) -> Sequence[Sequence[Any]]:
+    async def _run(self, calls: Sequence[_Call]) -> list[list[Any]]:
+        answers = await self._execute(calls)
+        # A broker that was restarted or flushed has no scripts. What needed one was not carried out.
+        again = [number for number, each in enumerate(answers) if any(map(_is_no_script, each))]
+        if again:
+            redis = self.layer.connection(_HOST)
+            for script in (_PUT, _ADD, _CHANNELS):
+                await redis.script_load(script)
+            for number, each in zip(again, await self._execute([calls[n] for n in again]), strict=True):
+                answers[number] = each
+        return answers
+
+    async def _execute(self, calls: Sequence[_Call]) -> list[list[Any]]:
         pipeline = self.layer.connection(_HOST).pipeline(transaction=False)
         for fill, _ in calls:
             fill(pipeline)
@@ -217,7 +232,15 @@ class CoreLayer(Layer):
 
     @staticmethod
     def fits(layer: Any) -> bool:
-        """Is that such a layer, with all that is relied on?"""
-        return type(layer).__module__ == "channels_redis.core" and all(
-            hasattr(layer, name) for name in _NEEDED
-        )
+        """Has this core layer all that is relied on?"""
+        return all(hasattr(layer, name) for name in _NEEDED)
+
+
+@functools.cache
+def _digest(script: str) -> str:
+    # The digest is the broker's name for a script, and no secret.
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+def _is_no_script(answer: object) -> bool:
+    return isinstance(answer, NoScriptError)

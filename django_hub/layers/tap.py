@@ -15,8 +15,9 @@ from redis.exceptions import RedisError
 
 from django_hub.endings import end
 
-# Seconds that the broker may take to end a pop.
+# Seconds that the broker may take to end a pop, and how often it is told.
 _LAST = 1.0
+_TRIES = 5
 
 
 class Tap:
@@ -29,6 +30,7 @@ class Tap:
         self._pop: asyncio.Task[bytes] | None = None
         self._client: Any = None
         self._client_id = 0
+        self._closing = False
 
     async def take(self) -> bytes:
         """The oldest message, when there is one. Cancelled, it loses nothing: the next one gets it."""
@@ -47,14 +49,18 @@ class Tap:
         return await asyncio.shield(asyncio.create_task(self._closed()))
 
     async def _closed(self) -> bytes | None:
+        self._closing = True
         pop, self._pop = self._pop, None
         if pop is None:
             await self._disconnect()
             return None
-        if not pop.done():
+        for _ in range(_TRIES):
+            if pop.done():
+                break
+            # More than once: it may be just about to wait.
             with contextlib.suppress(RedisError, OSError):
                 await self._redis.client_unblock(self._client_id)
-            await asyncio.wait([pop], timeout=_LAST)
+            await asyncio.wait([pop], timeout=_LAST / _TRIES)
         await end([pop])
         await self._disconnect()
         return None if pop.cancelled() or pop.exception() else pop.result()
@@ -64,11 +70,12 @@ class Tap:
             if self._client is None:
                 self._client = self._redis.client()
                 self._client_id = await self._client.client_id()
-            while True:
+            while not self._closing:
                 popped = await self._client.bzpopmin(self._key, timeout=self._block)
                 if popped is not None:
                     message: bytes = popped[1]
                     return message
+            raise asyncio.CancelledError
         except BaseException:
             await self._disconnect()
             raise
