@@ -133,7 +133,14 @@ class Site:
             yield peer
 
 
-@pytest.fixture(scope="module", params=KINDS)
+# Much as another one: a loop of another make.
+VARIANTS = {"daphne-asgi", "sansio-asyncio", "sansio-uvloop-tls", "wsproto-uvloop", "websockets-uvloop"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=[pytest.mark.heavy] * (kind in VARIANTS)) for kind in KINDS],
+)
 def running(request: pytest.FixtureRequest, certificate: Path) -> Iterator[tuple[Kind, WebServer, Path]]:
     """A server for all tests of its kind."""
     kind = KINDS[request.param]
