@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
 from django_hub.backoff import waits
-from django_hub.batching import Batcher
+from django_hub.batching import Batcher, Failed
 from django_hub.connection import Connection, Departure
 from django_hub.exceptions import Unavailable
 from django_hub.fanout import Fanout
@@ -144,16 +144,21 @@ class Clients:
     async def idle(self) -> None:
         await self._entering.idle()
 
-    async def _enter(self, connections: Sequence[Connection]) -> Sequence[None]:
+    async def _enter(self, connections: Sequence[Connection]) -> Sequence[Failed | None]:
         self._process = await self._when_started()
-        await asyncio.gather(*(self._groups.enter(group_name(c.hub), self._process) for c in connections))
-        for connection in connections:
-            if connection.left is None:
+        entered = await asyncio.gather(
+            *(self._groups.enter(group_name(c.hub), self._process) for c in connections),
+            return_exceptions=True,
+        )
+        results: list[Failed | None] = []
+        for connection, error in zip(connections, entered, strict=True):
+            if connection.left is None and error is None:
                 connection.joined = self._outbox.put(connection.join_op(self._process))
                 self._fanout.add(connection)
             else:
                 self._groups.leave(group_name(connection.hub))
-        return [None] * len(connections)
+            results.append(Failed(error) if isinstance(error, Exception) else None)
+        return results
 
     async def _when_started(self) -> str:
         pauses = waits()

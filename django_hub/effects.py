@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 # What one batch may have queued before its handlers wait.
 _MOST = 500
 
+# So long, in seconds, a client is taken to be where it was.
+_FRESH = 1.0
+
 _current: ContextVar[Effects | None] = ContextVar("django_hub.effects", default=None)
 
 
@@ -30,11 +34,17 @@ class Effects:
         self.hub = hub
         self._store = store
         self._known = dict(known)
-        self._sent: list[asyncio.Future[Exception | None]] = []
+        self._clock = asyncio.get_running_loop().time
+        self._stale = self._clock() + _FRESH
+        self._sent: deque[asyncio.Future[Exception | None]] = deque()
         self.over = False
 
     async def address(self, client_id: str) -> Address | None:
-        """Where a client of the hub is: asked for once a batch at most, if it is there."""
+        """Where a client of the hub is, as of a second ago at most."""
+        if self._clock() > self._stale:
+            # A slow handler's batch takes minutes, and clients reconnect under their ids.
+            self._known.clear()
+            self._stale = self._clock() + _FRESH
         if client_id not in self._known:
             # Who is not there is not remembered: a client may join while the batch is handled.
             member = await self._store.member(self.hub, client_id)
@@ -51,9 +61,11 @@ class Effects:
 
     async def done(self) -> None:
         """Return when all was taken by the layer, or failed to be, which is logged."""
-        sent, self._sent = self._sent, []
-        for future in sent:
-            if (error := await future) is not None:
+        while self._sent:
+            # One that is cancelled here leaves the others to who waits next.
+            error = await asyncio.shield(self._sent[0])
+            self._sent.popleft()
+            if error is not None:
                 logger.error("An answer to events of hub %s was not sent: %s", self.hub, error)
 
     async def __aenter__(self) -> None:

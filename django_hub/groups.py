@@ -7,7 +7,7 @@ import contextvars
 import logging
 
 from django_hub.backoff import waits
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import Layer
 
 logger = logging.getLogger(__name__)
@@ -18,12 +18,14 @@ _AT_ONCE = 50
 
 
 class _Group:
-    __slots__ = ("added", "channel", "settling", "users")
+    __slots__ = ("added", "channel", "damage", "settling", "users")
 
     def __init__(self) -> None:
         #: Is the channel in the group? None: a call that changes it is under way.
         self.added: bool | None = False
         self.channel = ""
+        #: Why it can't be changed at all.
+        self.damage: Damaged | None = None
         self.users = 0
         self.settling: asyncio.Task[None] | None = None
 
@@ -42,12 +44,17 @@ class Groups:
         self._free = asyncio.Semaphore(_AT_ONCE)
 
     async def enter(self, group: str, channel: str) -> None:
-        """Return when the channel is in the group. Each `enter` wants one `leave`, also when cancelled."""
+        """Return when the channel is in the group. Each `enter` wants one `leave`, also when it fails.
+
+        Raises `Damaged`.
+        """
         state = self._groups.setdefault(group, _Group())
         state.users += 1
         state.channel = channel
         while not state.added:
             await asyncio.shield(self._settle(group, state))
+            if state.damage is not None:
+                raise state.damage
 
     def leave(self, group: str) -> None:
         """The channel will be out of the group soon, if this was the last that entered."""
@@ -77,6 +84,7 @@ class Groups:
 
     async def _settled(self, group: str, state: _Group) -> None:
         pauses = waits()
+        state.damage = None
         try:
             while (wanted := state.users > 0) != state.added:
                 state.added = None
@@ -87,6 +95,10 @@ class Groups:
                 except Unavailable as error:
                     logger.warning("Group %s waits: %s", group, error)
                     await asyncio.sleep(next(pauses))
+                except Damaged as error:
+                    state.damage = error
+                    state.added = False
+                    return
                 except Exception:
                     logger.exception("The channel layer did not change group %s; trying again", group)
                     await asyncio.sleep(next(pauses))

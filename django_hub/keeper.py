@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from django_hub.bells import Bells
 from django_hub.exceptions import Unavailable
+from django_hub.layers.base import Layer
+from django_hub.names import group_name
 from django_hub.stores.base import Store
 
 logger = logging.getLogger(__name__)
@@ -18,14 +20,19 @@ class Keeper:
     """Every process that serves or works keeps: dead processes' members are reaped, mail that nobody took
     is rung for. Any number may do so at once; each death and each mail is seen to by one of them."""
 
-    def __init__(self, store: Store, bells: Bells) -> None:
+    def __init__(self, store: Store, bells: Bells, layer: Layer) -> None:
         self._store = store
         self._bells = bells
+        self._layer = layer
 
     async def look(self) -> None:
         """One look. Raises `Unavailable`."""
-        self._bells.ring(await self._store.reap())
+        self._bells.ring(await self._store.reap(self._bury))
         self._bells.ring(await self._store.unclaimed())
+
+    async def _bury(self, process: str, died: float, hubs: Collection[str]) -> None:
+        # Nobody takes what is sent to it: senders would wait for its full channel.
+        await self._layer.bury(process, died, [group_name(hub) for hub in hubs])
 
     async def run(self, beat: Callable[[], Awaitable[None]], every: float) -> None:
         """Call ``beat`` and look, about ``every`` so many seconds, until cancelled."""

@@ -41,10 +41,11 @@ class Entry:
         return frame + len(self.hub) + 40 * len(self.ids) + 16
 
 
-def pack(entries: Sequence[Entry]) -> dict[str, Any]:
-    """A layer message of entries."""
+def pack(entries: Sequence[Entry], number: str = "") -> dict[str, Any]:
+    """A layer message of entries. Sent again after a lost reply it has the same ``number``."""
     return {
         "type": PARCEL,
+        "number": number,
         "entries": [
             [
                 entry.hub,

@@ -15,6 +15,9 @@ from django_hub.parcels import unpack
 logger = logging.getLogger(__name__)
 
 
+# Parcels by whose numbers a repeated one is known: more than come while a sender tries again.
+_REMEMBERED = 10_000
+
 # What a relay sends to itself to see that it hears.
 PING = "hub.ping"
 
@@ -34,6 +37,7 @@ async def pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], N
 
 async def _pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], None]) -> None:
     pauses = waits()
+    seen: dict[object, None] = {}
     while True:
         await fanout.room()
         try:
@@ -55,6 +59,14 @@ async def _pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], 
         except (ValueError, TypeError, KeyError) as error:
             logger.warning("A message on %s that is no parcel was dropped: %s", channel, error)
             continue
+        # Its sender did not hear that it had come, and sent it again.
+        number = str(message.get("number", ""))
+        if number in seen:
+            continue
+        if number:
+            seen[number] = None
+            if len(seen) > _REMEMBERED:
+                del seen[next(iter(seen))]
         fanout.put(entries).add_done_callback(_log)
 
 

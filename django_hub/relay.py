@@ -51,7 +51,7 @@ class Relay:
         self.clients = Clients(self.outbox, self.groups, self.fanout, self.sender, self._start, self._stop)
         self.outbox.replaced = self.clients.close_replaced
         self.outbox.recovered = self._recovered
-        self.keeper = Keeper(store, self.bells)
+        self.keeper = Keeper(store, self.bells, layer)
         self.wires = Wires(self.shut_down, settings.WIRES)
         self._layer = layer
         self._settings = settings

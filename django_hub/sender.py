@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -26,7 +28,7 @@ Sent: TypeAlias = "asyncio.Future[Exception | None]"
 
 @dataclass(frozen=True, slots=True)
 class _Addressed:
-    target: Target
+    targets: tuple[Target, ...]
     entry: Entry
 
 
@@ -42,69 +44,56 @@ class Sender:
         self._layer = layer
         self._patience = patience
         self._room = room
+        self._id = uuid.uuid4().hex[:16]
+        self._numbers = itertools.count(1)
         self._waiting: Batcher[_Addressed, Exception | None] = Batcher(self._flush)
 
     def broadcast(self, entry: Entry) -> Sent:
         """To all relays with clients in the hub. The future brings what went wrong, or None, when the layer
         has it."""
-        return self._waiting.put(_Addressed(Target(group_name(entry.hub), is_group=True), entry))
+        return self._waiting.put(_Addressed((Target(group_name(entry.hub), is_group=True),), entry))
 
     def direct(self, process: str, entry: Entry) -> Sent:
         """To connections of one relay, that of ``process``; otherwise as `broadcast`."""
-        return self._waiting.put(_Addressed(Target(process), entry))
+        return self._waiting.put(_Addressed((Target(process),), entry))
 
     async def idle(self) -> None:
         await self._waiting.idle()
 
     async def _flush(self, items: Sequence[_Addressed]) -> Sequence[Exception | None]:
         try:
-            routes = await self._routes({item.target for item in items if item.target.is_group})
+            items = await self._routed(items)
         except Unavailable as error:
             return [error] * len(items)
-        routed = [
-            _Addressed(target, item.entry)
-            for item in items
-            for target in routes.get(item.target, (item.target,))
-        ]
         failures: dict[Target, Exception] = {}
-        for stage in _stages(routed):
-            parts = {target: list(_parts(entries)) for target, entries in stage.items()}
-            # One of each target at a time: they must not overtake each other.
-            for number in range(max(map(len, parts.values()))):
-                await self._room()
-                failures |= await self._deliver(
-                    {
-                        target: mine[number]
-                        for target, mine in parts.items()
-                        if number < len(mine) and target not in failures
-                    }
-                )
+        for put in (put for stage in _stages(items) for put in _puts(stage)):
+            await self._room()
+            failures |= await self._deliver({to: part for to, part in put.items() if to not in failures})
         if not failures:
             return [None] * len(items)
-        return [
-            next((failures[to] for to in routes.get(item.target, (item.target,)) if to in failures), None)
-            for item in items
-        ]
+        return [next((failures[to] for to in item.targets if to in failures), None) for item in items]
 
-    async def _routes(self, groups: Collection[Target]) -> Mapping[Target, Sequence[Target]]:
-        """The channels of groups, where the layer can tell them."""
+    async def _routed(self, items: Sequence[_Addressed]) -> list[_Addressed]:
+        """With a group's channels in its place, where the layer can tell them."""
+        groups = list({target.name: None for item in items for target in item.targets if target.is_group})
         if not groups:
-            return {}
+            return list(items)
         patience = _Patience(self._patience)
         while True:
             try:
-                routes = await self._layer.routes([group.name for group in groups])
+                routes = await self._layer.routes(groups)
             except Unavailable as error:
                 logger.warning("Broadcasts to %d hubs wait: %s", len(groups), error)
                 if not await patience.lasts():
                     raise
             else:
                 break
-        return {
-            group: [Target(channel) for channel in routes[group.name]]
-            for group in groups
-            if group.name in routes
-        }
+        return [
+            _Addressed(tuple(map(Target, routes[to.name])), item.entry)
+            if (to := item.targets[0]).is_group and to.name in routes
+            else item
+            for item in items
+        ]
 
     async def _deliver(self, parts: Mapping[Target, list[Entry]]) -> dict[Target, Exception]:
         """Those that can't be sent to, with why."""
@@ -113,7 +102,9 @@ class Sender:
         waiting: dict[Target, Message] = {}
         for target, part in parts.items():
             key = tuple(map(id, part))
-            waiting[target] = packed.get(key) or packed.setdefault(key, pack(part))
+            if key not in packed:
+                packed[key] = pack(part, f"{self._id}.{next(self._numbers)}")
+            waiting[target] = packed[key]
         patience = _Patience(self._patience)
         failures: dict[Target, Exception] = {}
         while True:
@@ -149,34 +140,44 @@ class _Patience:
         return True
 
 
-def _stages(items: Sequence[_Addressed]) -> list[dict[Target, list[Entry]]]:
-    """Group entries by target, without changing the order that a client of any hub can see.
+def _stages(items: Sequence[_Addressed]) -> list[list[_Addressed]]:
+    """Sort entries into stages, without changing the order that a client of any hub can see.
 
     Where a group's channels are not known, a client hears its hub's group and its relay's channel, and the
     two may not overtake each other. So a hub's entries go to a later stage whenever they change between
     the two; stages are sent one by one.
     """
-    stages: list[dict[Target, list[Entry]]] = []
+    stages: list[list[_Addressed]] = []
     last: dict[str, tuple[int, bool]] = {}
     for item in items:
-        hub, is_group = item.entry.hub, item.target.is_group
+        hub, is_group = item.entry.hub, any(target.is_group for target in item.targets)
         stage, was_group = last.get(hub, (0, is_group))
         if was_group != is_group:
             stage += 1
         last[hub] = (stage, is_group)
         while len(stages) <= stage:
-            stages.append({})
-        stages[stage].setdefault(item.target, []).append(item.entry)
+            stages.append([])
+        stages[stage].append(item)
     return stages
 
 
-def _parts(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    part: list[Entry] = []
-    size = 0
-    for entry in entries:
-        if part and (len(part) >= _ENTRIES or size + entry.size > _BYTES):
-            yield part
-            part, size = [], 0
-        part.append(entry)
-        size += entry.size
-    yield part
+def _puts(stage: Sequence[_Addressed]) -> Iterator[dict[Target, list[Entry]]]:
+    """Cut a stage into what is sent at once: to each target a part of bounded size.
+
+    An entry is in the same put for all its targets: two senders' broadcasts are then heard in one order
+    everywhere, where the layer does a put in one step.
+    """
+    put: dict[Target, list[Entry]] = {}
+    sizes: dict[Target, int] = {}
+    for item in stage:
+        size = item.entry.size
+        if any(
+            to in put and (len(put[to]) >= _ENTRIES or sizes[to] + size > _BYTES) for to in item.targets
+        ):
+            yield put
+            put, sizes = {}, {}
+        for to in item.targets:
+            put.setdefault(to, []).append(item.entry)
+            sizes[to] = sizes.get(to, 0) + size
+    if put:
+        yield put

@@ -134,6 +134,7 @@ class HubService:
         """Handle a batch, or what there is time for of it."""
         dead: list[DeadLetter] = []
         done = 0
+        cancelled: BaseException | None = None
         events = [_read(claim.hub, letter) for letter in claim.batch]
         async with Effects(self._store, claim.hub, claim.addresses):
             for letter, event in zip(claim.batch, events, strict=True):
@@ -146,16 +147,20 @@ class HubService:
                 except (Exception, asyncio.CancelledError, SystemExit) as error:
                     task = asyncio.current_task()
                     if task is not None and task.cancelling():
-                        commit = Commit(claim.hub, claim.token, done, tuple(dead), release=True)
-                        await self._asked(self._commits, commit)
-                        raise
+                        cancelled = error
+                        break
                     # A cancellation that is not ours, of a task the handler awaited, is a failure as any;
                     # and code that wants to end its process must not end all the others' sockets.
                     logger.exception("Event %d of hub %s failed: a dead letter", letter.position, claim.hub)
                     dead.append(dead_letter(claim.hub, letter, error))
                     self._refreshed = 0.0
                 done = letter.position
-        return Commit(claim.hub, claim.token, done, tuple(dead), release=self._closing)
+        commit = Commit(claim.hub, claim.token, done, tuple(dead), release=self._closing or bool(cancelled))
+        if cancelled is not None:
+            # Behind the answers to what is done: after a crash before, it would be answered again.
+            await self._asked(self._commits, commit)
+            raise cancelled
+        return commit
 
     async def _claim(self, hubs: Sequence[str]) -> list[Claim]:
         return await self._store.claim(hubs, self._worker)

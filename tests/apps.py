@@ -211,9 +211,9 @@ class FaultyStore(MemoryStore):
         self._after("commit")
         return claims
 
-    async def reap(self) -> list[tuple[str, str]]:
+    async def reap(self, bury: Any = None) -> list[tuple[str, str]]:
         self._before("reap")
-        return await super().reap()
+        return await super().reap(bury)
 
     async def renew(self, leases: Any) -> list[bool]:
         self._before("renew")

@@ -8,7 +8,7 @@ import pytest
 from channels.exceptions import ChannelFull
 from channels_redis.core import RedisChannelLayer
 
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers import base, core
 from django_hub.layers.base import Layer, Target
 from django_hub.layers.choice import get_layer
@@ -212,6 +212,31 @@ async def test_a_group_forgets_what_is_too_old(broker):
             return await layer.routes([GROUP]) == {GROUP: [other]}
 
         await eventually(forgotten)
+
+
+async def test_the_dead_are_taken_out_of_groups_and_those_that_are_back_stay(layer):
+    dead, back = await channels(layer)
+    for channel in (dead, back):
+        await layer.group_add(GROUP, channel)
+    died = (await layer.layer.connection(0).time())[0] + 1
+    await asyncio.sleep(1.1)  # past that, by the broker's clock
+    await layer.group_add(GROUP, back)
+    for channel in (dead, back):
+        await layer.bury(channel, died, [GROUP, "hub.cellar"])
+    assert await layer.routes([GROUP]) == {GROUP: [back]}
+    await layer.bury("specific.other!1", died, [GROUP])
+
+
+async def test_a_group_whose_key_is_somebody_elses_is_alone_in_that(layer, caplog):
+    (channel,) = await channels(layer, 1)
+    await layer.group_add(GROUP, channel)
+    await layer.layer.connection(0).set(layer.layer._group_key("hub.cellar"), "not ours")
+    assert await layer.routes([GROUP, "hub.cellar"]) == {GROUP: [channel], "hub.cellar": []}
+    assert (
+        "Broadcasts to hub.cellar reach nobody: The channel layer's broker: something else" in caplog.text
+    )
+    with pytest.raises(Damaged, match="another prefix"):
+        await layer.group_add("hub.cellar", channel)
 
 
 # Beside others

@@ -1,7 +1,7 @@
 """The keeper: what others left behind is seen to, and a beat that fails is followed by the next."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 import pytest
 
@@ -9,6 +9,7 @@ from django_hub.bells import Bells
 from django_hub.exceptions import Unavailable
 from django_hub.keeper import Keeper
 from django_hub.layers.base import Layer
+from django_hub.names import group_name
 from tests.apps import EVENTS, Clock, FaultyLayer, FaultyStore, mail, make_connection
 from tests.apps import world as world
 from tests.sockets import until
@@ -22,7 +23,7 @@ class House:
         self.store = FaultyStore(clock=self.clock)
         self.layer = FaultyLayer()
         self.bells = Bells(Layer(self.layer))
-        self.keeper = Keeper(self.store, self.bells)
+        self.keeper = Keeper(self.store, self.bells, Layer(self.layer))
         self.beats = 0
         self.failures: list[Exception] = []
 
@@ -50,6 +51,27 @@ async def test_the_dead_are_reaped_and_their_hubs_rung_for(house: House) -> None
     house.clock.now += house.store.limits.process_lease + 1
     assert await house.look() == [["lobby"]]
     assert await mail(house.store) == [("left", "lost", "lost")]
+
+
+async def test_the_dead_are_taken_out_of_their_hubs_groups(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything of them goes: where the layer is away, the next look does it."""
+    lost = make_connection("lost")
+    await house.store.apply([lost.join_op("dead process")])
+    house.clock.now += house.store.limits.process_lease + 1
+    buried, errors = [], [Unavailable("not now")]
+
+    async def bury(self: Layer, process: str, died: float, groups: Collection[str]) -> None:
+        if errors:
+            raise errors.pop()
+        buried.append((process, died, list(groups)))
+
+    monkeypatch.setattr(Layer, "bury", bury)
+    with pytest.raises(Unavailable):
+        await house.look()
+    await house.look()
+    assert buried == [("dead process", house.clock.now, [group_name("lobby")])]
 
 
 async def test_mail_that_nobody_took_is_rung_for_again(house: House) -> None:

@@ -45,9 +45,10 @@ def test_a_parcel_is_flat(entries):
             return itertools.chain.from_iterable(map(leaves, value))
         return [value]
 
-    message = pack(entries)
-    assert set(message) == {"type", "entries"}
+    message = pack(entries, "7")
+    assert set(message) == {"type", "number", "entries"}
     assert message["type"] == PARCEL
+    assert message["number"] == "7"
     assert {type(leaf) for leaf in leaves(message["entries"])} <= {str, bytes, int}
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from django_hub import pump as module
 from django_hub.fanout import Fanout
 from django_hub.layers.base import Layer
 from django_hub.parcels import Entry, pack
@@ -53,6 +54,22 @@ async def test_parcels_reach_the_clients_in_order(hall: Hall) -> None:
     await hall.send("1", "2")
     await hall.send("3")
     await hall.heard("1", "2", "3")
+
+
+async def test_a_parcel_that_comes_again_is_dropped(hall: Hall) -> None:
+    """Its sender could not hear that it had come."""
+    for frame, number in (("1", "a.1"), ("1", "a.1"), ("2", "b.1"), ("3", ""), ("3", ""), ("1", "a.1")):
+        await hall.layer.send(US, pack([Entry("lobby", frame)], number))
+    await hall.send("end")
+    await hall.heard("1", "2", "3", "3", "end")
+
+
+async def test_numbers_are_remembered_for_a_while_only(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REMEMBERED", 2)
+    for number in ("1", "2", "3", "3", "1"):
+        await hall.layer.send(US, pack([Entry("lobby", number)], number))
+    await hall.send("end")
+    await hall.heard("1", "2", "3", "1", "end")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from django_hub.layers.base import _AT_ONCE, Layer, Target
 from django_hub.layers.memory import InMemoryLayer
 from django_hub.names import group_name
 from django_hub.parcels import Entry, Scope, unpack
-from django_hub.sender import Sender, _Addressed, _parts, _stages
+from django_hub.sender import Sender, _Addressed, _puts, _stages
 from tests.apps import FaultyLayer
 from tests.apps import world as world
 from tests.sockets import turns, until
@@ -250,6 +250,42 @@ async def test_giving_up_a_call_takes_nothing_back(layer: FaultyLayer, sender: S
     assert await arrived(layer) == [["one"]]
 
 
+async def test_two_senders_are_heard_in_one_order_also_where_they_send_much(layer: FaultyLayer) -> None:
+    """What is cut into parts is cut at the same entries for all relays."""
+    inner = InMemoryLayer(InMemoryChannelLayer())
+    one, other = await inner.new_channel(), await inner.new_channel()
+    for hub, channel in (("a", one), ("b", one), ("b", other)):
+        await inner.group_add(group_name(hub), channel)
+    puts = []
+    deliver = inner.deliver
+
+    async def noted(messages: Any) -> Any:
+        puts.append({target.name: [entry.frame for entry in unpack(m)] for target, m in messages.items()})
+        return await deliver(messages)
+
+    inner.deliver = noted  # type: ignore[method-assign]
+    sender = Sender(inner, always_room)
+    entries = [Entry("a", f"a{n}") for n in range(module._ENTRIES)] + [Entry("b", "b1"), Entry("b", "b2")]
+    await sent(*map(sender.broadcast, entries))
+    assert [put.get(other) for put in puts] == [None, ["b1", "b2"]]
+    assert puts[1][one] == ["b1", "b2"]
+
+
+async def test_what_is_sent_again_after_a_lost_reply_has_the_same_number(layer: FaultyLayer) -> None:
+    inner, replies = layer.inner.send, iter([True, False])
+
+    async def send(channel: str, message: Any) -> None:
+        await inner(channel, message)
+        if next(replies):
+            raise ConnectionError("the reply was lost")
+
+    layer.send = send  # type: ignore[method-assign]
+    await sent(Sender(Layer(layer), always_room).direct(US, to_one("one")))
+    first, again = [await layer.inner.receive(US) for _ in range(2)]
+    assert first == again
+    assert first["number"]
+
+
 # The pure parts
 
 hubs = st.sampled_from(["a", "b", "c"])
@@ -257,7 +293,7 @@ processes = st.sampled_from(["p.1", "p.2"])
 items = st.lists(
     st.one_of(
         hubs.map(lambda hub: (hub, Target(group_name(hub), is_group=True))),
-        st.tuples(hubs, processes.map(lambda name: Target(name))),
+        st.tuples(hubs, processes.map(Target)),
     ),
     max_size=40,
 )
@@ -267,7 +303,7 @@ Sent = list[tuple[Target, Entry]]
 
 
 def addressed(calls: list[tuple[str, Target]]) -> list[_Addressed]:
-    return [_Addressed(target, Entry(hub, str(number))) for number, (hub, target) in enumerate(calls)]
+    return [_Addressed((target,), Entry(hub, str(number))) for number, (hub, target) in enumerate(calls)]
 
 
 def heard(sent: Sent, hub: str, process: str) -> list[Any]:
@@ -279,41 +315,58 @@ def heard(sent: Sent, hub: str, process: str) -> list[Any]:
     ]
 
 
+def all_puts(calls: list[tuple[str, Target]]) -> list[dict[Target, list[Entry]]]:
+    return [put for stage in _stages(addressed(calls)) for put in _puts(stage)]
+
+
 @given(items, st.booleans())
-def test_stages_change_no_order_that_a_client_can_see(
+def test_puts_change_no_order_that_a_client_can_see(
     calls: list[tuple[str, Target]], backwards: bool
 ) -> None:
-    """The targets of one stage are sent to at the same time: whichever is first, the same is heard."""
+    """The targets of one put are sent to at the same time: whichever is first, the same is heard."""
     sent: Sent = []
-    for stage in _stages(addressed(calls)):
-        for target in reversed(stage) if backwards else stage:
-            sent += [(target, entry) for entry in stage[target]]
-    asked = [(item.target, item.entry) for item in addressed(calls)]
+    for put in all_puts(calls):
+        for target in reversed(put) if backwards else put:
+            sent += [(target, entry) for entry in put[target]]
+    asked = [(item.targets[0], item.entry) for item in addressed(calls)]
     for hub, process in itertools.product("abc", ("p.1", "p.2")):
         assert heard(sent, hub, process) == heard(asked, hub, process)
 
 
 @given(items)
-def test_stages_lose_and_double_nothing(calls: list[tuple[str, Target]]) -> None:
-    stages = _stages(addressed(calls))
-    frames = [entry.frame for stage in stages for entries in stage.values() for entry in entries]
+def test_puts_lose_and_double_nothing(calls: list[tuple[str, Target]]) -> None:
+    frames = [entry.frame for put in all_puts(calls) for entries in put.values() for entry in entries]
     assert sorted(frames) == sorted(item.entry.frame for item in addressed(calls))
 
 
 def test_one_hubs_entries_of_one_kind_are_one_stage() -> None:
     target = Target(group_name("a"), is_group=True)
-    assert len(_stages([_Addressed(target, Entry("a", str(n))) for n in range(5)])) == 1
+    assert len(_stages([_Addressed((target,), Entry("a", str(n))) for n in range(5)])) == 1
 
 
-@given(st.lists(st.integers(0, 200_000), min_size=1, max_size=30))
-def test_parts_are_bounded_and_keep_the_order(sizes: list[int]) -> None:
-    entries = [Entry("a", "x" * size) for size in sizes]
-    parts = list(_parts(entries))
-    assert list(itertools.chain(*parts)) == entries
-    for part in parts:
-        assert len(part) == 1 or sum(entry.size for entry in part) <= module._BYTES
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 200_000), st.sets(st.sampled_from("xyz"), min_size=1)),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_parts_are_bounded_keep_the_order_and_are_cut_for_all_at_once(
+    made: list[tuple[int, set[str]]],
+) -> None:
+    stage = [_Addressed(tuple(map(Target, sorted(to))), Entry("a", "x" * size)) for size, to in made]
+    puts = list(_puts(stage))
+    for name in "xyz":
+        mine = [entry for put in puts for entry in put.get(Target(name), [])]
+        assert mine == [item.entry for item in stage if Target(name) in item.targets]
+    for put in puts:
+        for part in put.values():
+            assert len(part) == 1 or sum(entry.size for entry in part) <= module._BYTES
+    places = [{id(entry) for part in put.values() for entry in part} for put in puts]
+    for item in stage:
+        assert sum(id(item.entry) in place for place in places) == 1
 
 
 def test_a_part_has_a_bounded_number_of_entries() -> None:
-    parts = list(_parts([Entry("a", "")] * (module._ENTRIES + 1)))
-    assert [len(part) for part in parts] == [module._ENTRIES, 1]
+    stage = [_Addressed((Target(US),), Entry("a", ""))] * (module._ENTRIES + 1)
+    assert [len(put[Target(US)]) for put in _puts(stage)] == [module._ENTRIES, 1]

@@ -13,12 +13,12 @@ from typing import Any, TypeAlias
 from channels.exceptions import ChannelFull
 
 from django_hub.backoff import waits
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 
 logger = logging.getLogger(__name__)
 
-# A channel that is full for so long, in seconds, is given up.
-PATIENCE = 10.0
+# A channel that is full for so long, in seconds, is given up: all that is sent waits for it meanwhile.
+PATIENCE = 3.0
 # Calls under way at once.
 _AT_ONCE = 32
 
@@ -134,6 +134,13 @@ class Layer:
         with told():
             await self.layer.group_discard(group, channel)
 
+    async def bury(self, process: str, died: float, groups: Collection[str]) -> None:
+        """A relay is dead: take its channel out of groups, where the layer does not do it by itself.
+
+        Not out of those in which it is again since it ``died`` (seconds since the epoch).
+        Raises `Unavailable`.
+        """
+
     async def routes(self, groups: Collection[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
         """The channels of these groups; nothing, where the layer can't tell them.
 
@@ -148,6 +155,11 @@ def told() -> Iterator[None]:
     try:
         yield
     except _broker_errors() as error:
+        if "WRONGTYPE" in str(error):
+            raise Damaged(
+                "The channel layer's broker: something else has written to a key of the layer. Give the "
+                f"layer another prefix, or delete that key ({error})."
+            ) from error
         raise Unavailable(f"The channel layer's broker: {type(error).__name__}: {error}") from error
 
 

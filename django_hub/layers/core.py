@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import logging
 import uuid
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -27,6 +28,7 @@ from redis.exceptions import NoScriptError
 
 from django_hub.backoff import waits
 from django_hub.batching import Batcher
+from django_hub.exceptions import Damaged
 from django_hub.layers.base import PATIENCE, Layer, Message, Target, told
 from django_hub.layers.tap import Tap
 
@@ -43,6 +45,8 @@ _NEEDED = (
     "prefix",
     "serialize",
 )
+logger = logging.getLogger(__name__)
+
 _RELAY = "hub-relay."
 # There is but one host (check E002).
 _HOST = 0
@@ -81,8 +85,18 @@ return answer
 # KEYS: a group. ARGV: seconds after which it forgets a channel; the channel.
 _ADD = """
 local clock = redis.call('TIME')
-redis.call('ZADD', KEYS[1], string.format('%.6f', clock[1] + clock[2] / 1000000), ARGV[2])
+local now = clock[1] + clock[2] / 1000000
+redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, string.format('%.6f', now - ARGV[1]))
+redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[1])
+"""
+
+# KEYS: a group. ARGV: a channel; when it died. One that was added later is back.
+_BURY = """
+local added = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if added and tonumber(added) <= tonumber(ARGV[2]) then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+end
 """
 
 # KEYS: a group. ARGV: as above. Returns its channels.
@@ -169,10 +183,31 @@ class CoreLayer(Layer):
             for key in keys:
                 pipeline.evalsha(_digest(_CHANNELS), 1, key, int(self.group_expiry))
 
-        answers = await self._ask(fill, len(keys))
-        return {
-            group: [name.decode() for name in names] for group, names in zip(groups, answers, strict=True)
-        }
+        routes: dict[str, list[str]] = {}
+        with told():
+            answers = await self._office.calls.put((fill, len(keys)))
+        for group, answer in zip(groups, answers, strict=True):
+            try:
+                with told():
+                    routes[group] = [name.decode() for name in _checked(answer)]
+            except (Damaged, UnicodeDecodeError) as error:
+                # Of this group only: the others' broadcasts go on.
+                logger.error("Broadcasts to %s reach nobody: %s", group, error)
+                routes[group] = []
+        return routes
+
+    async def bury(self, process: str, died: float, groups: Collection[str]) -> None:
+        if not process.startswith(_RELAY):
+            return
+        keys = [self.layer._group_key(group) for group in groups]  # noqa: SLF001
+
+        def fill(pipeline: Any) -> None:
+            for key in keys:
+                pipeline.evalsha(_digest(_BURY), 1, key, process, f"{died:.6f}")
+
+        with told():
+            await self._office.calls.put((fill, len(keys)))
+        self._stuck.discard(process)
 
     async def _put(
         self, messages: Mapping[str, Message], patient: Collection[str]
@@ -198,10 +233,7 @@ class CoreLayer(Layer):
         """The answers to commands, which go with all others that wait. Raises `Unavailable`."""
         with told():
             answers = await self._office.calls.put((fill, count))
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
-        return answers
+            return [_checked(answer) for answer in answers]
 
     @property
     def _office(self) -> _Office:
@@ -217,7 +249,7 @@ class CoreLayer(Layer):
         again = [number for number, each in enumerate(answers) if any(map(_is_no_script, each))]
         if again:
             redis = self.layer.connection(_HOST)
-            for script in (_PUT, _ADD, _CHANNELS):
+            for script in (_PUT, _ADD, _BURY, _CHANNELS):
                 await redis.script_load(script)
             for number, each in zip(again, await self._execute([calls[n] for n in again]), strict=True):
                 answers[number] = each
@@ -240,6 +272,12 @@ class CoreLayer(Layer):
 def _digest(script: str) -> str:
     # The digest is the broker's name for a script, and no secret.
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+def _checked(answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _is_no_script(answer: object) -> bool:

@@ -21,11 +21,15 @@ answer, or logs it where the answer has no place for it, and does its work on th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TypeAlias
 
 from django_hub.limits import Limits
 from django_hub.members import Member
 from django_hub.stores.ops import Applied, Claim, Commit, DeadLetter, HubRecord, Op
+
+#: See `Store.reap`.
+Bury: TypeAlias = Callable[[str, float, Collection[str]], Awaitable[None]]
 
 
 class Store(ABC):
@@ -147,9 +151,13 @@ class Store(ABC):
         A Join is no beat."""
 
     @abstractmethod
-    async def reap(self) -> list[tuple[str, str]]:
+    async def reap(self, bury: Bury | None = None) -> list[tuple[str, str]]:
         """Remove the members of dead processes, with one `Left(lost)` each, however many call this at
-        once. Returns the hubs that want a wake, as `Applied.wakes`."""
+        once. Returns the hubs that want a wake, as `Applied.wakes`.
+
+        ``bury`` is awaited with each dead process, when it died (seconds since the epoch), and hubs that
+        had members of it: each hub at least once, also where ``bury`` failed, or who reaped died.
+        """
 
     @abstractmethod
     async def epoch(self) -> str:

@@ -22,7 +22,7 @@ from django_hub.events import Reason, left_body, read_description
 from django_hub.limits import Limits
 from django_hub.members import Member
 from django_hub.names import DEFAULT_EVENTS
-from django_hub.stores.base import Store
+from django_hub.stores.base import Bury, Store
 from django_hub.stores.ops import (
     Address,
     Applied,
@@ -336,7 +336,16 @@ class MemoryStore(Store):
                 self._lives[process] = self._life
             return self._lives[process]
 
-    async def reap(self) -> list[tuple[str, str]]:
+    async def reap(self, bury: Bury | None = None) -> list[tuple[str, str]]:
+        if bury is not None:
+            with self._lock:
+                dead = {
+                    process: {hub for hub, _ in self._members_of.get(process, ())}
+                    for process, until in self._processes.items()
+                    if until <= self._clock()
+                }
+            for process, hubs in dead.items():
+                await bury(process, self._clock(), hubs)
         with self._lock:
             now = self._clock()
             applied = Applied(outcomes=[])

@@ -28,7 +28,7 @@ from django_hub.exceptions import Damaged, Unavailable
 from django_hub.limits import Limits
 from django_hub.members import Member
 from django_hub.names import DEFAULT_EVENTS, group_name
-from django_hub.stores.base import Store
+from django_hub.stores.base import Bury, Store
 from django_hub.stores.letters import read_dead_letter, read_letter, write_dead_letter
 from django_hub.stores.ops import (
     Address,
@@ -309,15 +309,18 @@ class RedisStore(Store):
         )
         return int(life)
 
-    async def reap(self) -> list[tuple[str, str]]:
+    async def reap(self, bury: Bury | None = None) -> list[tuple[str, str]]:
         graves_key = self._index("graves")
         keys = [*self._processes, graves_key]
         prefixes = self._index("process:"), self._index("grave:")
         (graves,) = await self._scripts.run(lambda p: self._scripts.call(p, "bury", keys, *prefixes))
         wakes: dict[str, str] = {}
         for grave in graves:
-            process = grave.removeprefix(prefixes[1]).partition(":")[2]
+            died, _, process = grave.removeprefix(prefixes[1]).partition(":")
             while entries := await self._scripts.ask("SRANDMEMBER", grave, _PAGE):
+                if bury is not None:
+                    # Before the entries go: who fails, or dies, leaves them to the next one.
+                    await bury(process, int(died) / 1_000_000, {json.loads(entry)[0] for entry in entries})
                 if not await self._lose(grave, process, entries, wakes):
                     break
             else:

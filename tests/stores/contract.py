@@ -1219,8 +1219,12 @@ class StoreContract:
 
     async def test_of_many_that_look_at_once_one_rings(self, store):
         await store.apply([join()])
-        await self.units(6)
-        found = await asyncio.gather(*(store.unclaimed() for _ in range(10)))
+        for _ in range(10):
+            await self.units(6)
+            began = self.now()
+            found = await asyncio.gather(*(store.unclaimed() for _ in range(10)))
+            if self.now() - began < store.limits.ring_again:
+                break  # not so slow that it was time to ring again
         assert [hubs for hubs in found if hubs] == [[("lobby", "hub-events")]]
 
     async def test_more_mail_does_not_put_the_ringing_off(self, store):
