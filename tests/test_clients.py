@@ -9,7 +9,8 @@ import pytest
 from django_hub import clients as module
 from django_hub.connection import Departure
 from django_hub.events import read_body
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
+from django_hub.groups import _Group
 from django_hub.names import group_name
 from django_hub.parcels import Entry
 from django_hub.stores.memory import MemoryStore
@@ -472,3 +473,21 @@ async def test_who_is_replaced_before_it_knows_that_it_joined_is_closed(
     assert old.line.frames == [4409]
     assert await mail(store) == [("joined", "ann"), ("left", "ann", "replaced"), ("joined", "ann")]
     await store.apply([newer.leave_op(GONE, [])])
+
+
+async def test_a_hub_whose_group_is_damaged_lets_the_others_join(make: Any, world: World) -> None:
+    enter = world.relay.groups.enter
+
+    async def damaged(group: str, channel: str) -> None:
+        if group == group_name("cellar"):
+            world.relay.groups._groups.setdefault(group, _Group()).users += 1
+            raise Damaged("not ours")
+        await enter(group, channel)
+
+    world.relay.groups.enter = damaged  # type: ignore[method-assign]
+    ann, bob = make("ann", hub="cellar"), make("bob")
+    joining = asyncio.create_task(ann.join())
+    assert await bob.join()
+    with pytest.raises(Damaged):
+        await joining
+    await ann.leave()

@@ -4,7 +4,9 @@ import asyncio
 import time
 
 import pytest
+from redis.exceptions import ResponseError
 
+from django_hub.exceptions import Damaged
 from django_hub.groups import Groups
 from django_hub.layers.base import Layer
 from tests.apps import FaultyLayer
@@ -159,3 +161,17 @@ async def test_a_refresh_adds_no_group_that_is_being_left(layer: FaultyLayer, gr
     await groups.refresh()
     await groups.idle()
     assert layer.groups == {}
+
+
+async def test_a_group_that_can_not_be_changed_is_alone_in_that(layer: FaultyLayer, groups: Groups) -> None:
+    """Something else has its key: asking again does not help."""
+    layer.error = lambda _: ResponseError("WRONGTYPE not a sorted set")  # type: ignore[assignment]
+    layer.fail = {"group_add": 1}
+    with pytest.raises(Damaged):
+        await groups.enter("hub.a", US)
+    groups.leave("hub.a")
+    await groups.enter("hub.b", US)
+    await groups.idle()
+    assert set(layer.groups) == {"hub.b"}
+    await groups.enter("hub.a", US)  # somebody looked at it
+    assert set(layer.groups) == {"hub.a", "hub.b"}
