@@ -17,8 +17,8 @@ also daphne 4.2.2 with Autobahn 24.4 and Twisted 24.7:
   ``sendMessage(payload, isBinary)``;
 - its ``transport`` is a ``twisted.internet.tcp.Connection``, or a TLS layer above one (its ``transport``);
   with ``write``, ``unregisterProducer``, ``abortConnection``, and of the connection ``socket``,
-  ``registerProducer``, ``producer``, ``connected``, ``TLS``, and its buffer: ``dataBuffer`` from ``offset``
-  on, and ``_tempDataBuffer``, ``_tempDataLen`` bytes long.
+  ``registerProducer``, ``unregisterProducer``, ``producer``, ``connected``, ``TLS``, and its buffer:
+  ``dataBuffer`` from ``offset`` on, and ``_tempDataBuffer``, ``_tempDataLen`` bytes long.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _TRANSPORT = ("write", "unregisterProducer", "abortConnection")
 _CONNECTION = (
     "socket.send",
     "registerProducer",
+    "unregisterProducer",
     "producer",
     "connected",
     "TLS",
@@ -93,15 +94,14 @@ class DaphneWire(DirectWire):
         return size
 
     async def _room(self) -> None:
-        drain = _Drain(self._held)
-        # The HTTP channel that shook hands is still there, and has nothing to do any more.
-        self._transport.unregisterProducer()
-        self._connection.registerProducer(drain, False)
-        try:
-            await drain.over
-        finally:
-            if self._connection.producer is drain:
-                self._connection.unregisterProducer()
+        drain = self._connection.producer
+        if not isinstance(drain, _Drain):
+            drain = _Drain(self._held, self._connection)
+            # The HTTP channel that shook hands is still there, and has nothing to do any more.
+            self._transport.unregisterProducer()
+            self._connection.registerProducer(drain, False)
+        # Others may wait for it too, and go on when this one is given up.
+        await asyncio.shield(drain.over)
 
     def abort(self) -> bool:
         self._transport.abortConnection()
@@ -121,11 +121,15 @@ class DaphneTlsWire(DaphneWire):
 
 
 class _Drain:
-    """A producer, for Twisted, of nothing: it is told when all was written, or the connection is lost."""
+    """A producer, for Twisted, of nothing: it is told when all was written, or the connection is lost.
 
-    def __init__(self, held: Callable[[], int]) -> None:
+    A connection has room for one, so all wires of a socket wait for the same. It goes by itself.
+    """
+
+    def __init__(self, held: Callable[[], int], connection: Any) -> None:
         self.over = asyncio.get_running_loop().create_future()
         self._held = held
+        self._connection = connection
 
     def resumeProducing(self) -> None:  # noqa: N802
         # Twisted also calls this when it gets to know us.
@@ -135,6 +139,7 @@ class _Drain:
     def stopProducing(self) -> None:  # noqa: N802
         if not self.over.done():
             self.over.set_result(None)
+            self._connection.unregisterProducer()
 
 
 def find_protocol(send: Any) -> Any | None:

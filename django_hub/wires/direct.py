@@ -1,9 +1,10 @@
 """What the wires past a server's door have in common: frame bytes, straight onto the transport.
 
-Only whole frames are handed over, and only to a transport that holds nothing: a frame is then either all
-in the kernel, or the one in hand, or still here, where it is counted and can be given up. What a server
-says by itself (pings, pongs, closes) goes to the same transport, so it stands between frames, never in
-one. As long as the kernel takes all, a write is one system call, with no coroutine and no task.
+Only whole frames are handed over, and no more until the transport has held nothing: a frame is then
+either all in the kernel, or in hand, or still here, where it is counted and can be given up. What a server
+says by itself (pings, pongs, closes) goes to the same transport, and so does what another wire of the
+socket writes (its client is in two hubs): it stands between frames, never in one. As long as the kernel
+takes all, a write is one system call, with no coroutine and no task.
 
 What is not for here goes through the door, as over ASGI: a Close, of which the server must know; a socket
 whose handshake is not done; and one that is closed, for the server to say so.
@@ -42,7 +43,7 @@ class DirectWire(AsgiWire):
         raise NotImplementedError
 
     async def _room(self) -> None:
-        """Return when the transport holds nothing, or is lost."""
+        """Return when the transport has held nothing, or is lost. Several wires may wait at once."""
         raise NotImplementedError
 
     # What follows from it
@@ -72,7 +73,8 @@ class DirectWire(AsgiWire):
         await self._emptied()
 
     async def _emptied(self) -> None:
-        while self._held():
+        # Once is enough: what the transport holds then is another wire's of the same socket.
+        if self._held():
             await self._room()
         if not self._is_open():
             raise ConnectionResetError("the connection ended with messages under way")

@@ -114,22 +114,26 @@ class LegacyUvicornWire(UvicornWire):
     async def _room(self) -> None:
         # Its own way to wait is for one at a time, see above.
         protocol = self._protocol
-        resumed = asyncio.get_running_loop().create_future()
+        resume = vars(protocol).get("resume_writing")
+        if not isinstance(resume, _Resume):
+            resume = protocol.resume_writing = _Resume(protocol)
+        # Neither is cancelled when this one is given up: others may wait for them too.
+        await asyncio.wait(
+            (resume.over, protocol.connection_lost_waiter), return_when=asyncio.FIRST_COMPLETED
+        )
 
-        def resume_writing() -> None:
-            type(protocol).resume_writing(protocol)
-            if not resumed.done():
-                resumed.set_result(None)
 
-        protocol.resume_writing = resume_writing
-        try:
-            await asyncio.wait(
-                (resumed, protocol.connection_lost_waiter), return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            # One that was given up ends when the next may be there already.
-            if protocol.resume_writing is resume_writing:
-                del protocol.resume_writing
+class _Resume:
+    """In place of a protocol's ``resume_writing``, once, for all wires of its socket."""
+
+    def __init__(self, protocol: Any) -> None:
+        self.over = asyncio.get_running_loop().create_future()
+        self._protocol = protocol
+
+    def __call__(self) -> None:
+        del self._protocol.resume_writing
+        self._protocol.resume_writing()
+        self.over.set_result(None)
 
 
 def find_protocol(send: Any) -> Any | None:

@@ -69,6 +69,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await _desk(receive, send)
         return
     wire = wires[name] = wires[name] if name.startswith("early") else choice.wire_for(send)
+    # As of a consumer in two hubs, which has a wire for each.
+    wires[f"{name}-too"] = choice.wire_for(send)
     broken[name], heard[name] = [], []
     wire.broken = lambda error: broken[name].append(type(error).__name__)
     if name.startswith("hello"):

@@ -262,6 +262,42 @@ async def test_a_client_that_reads_a_little_at_a_time(site: Site) -> None:
         assert [int(str(message).split()[0]) for message in messages] == list(range(3_000))
 
 
+async def test_two_wires_of_one_socket_stall_together(site: Site) -> None:
+    """Each keeps its order; what one has half in the transport is not torn by the other."""
+    async with site.client("ann") as ann:
+        for start in range(0, 12_000, 6_000):
+            await site.desk(f"numbered('ann', {start}, {start + 6_000}, 1_000)")
+            await site.desk(f"numbered('ann-too', {start}, {start + 3_000}, 999)")
+            # Both wait now; these come to wires that have a task.
+            await site.desk(f"numbered('ann-too', {start + 3_000}, {start + 6_000}, 999)")
+            messages = await ann.read(12_000)
+            for size in (1_000, 999):
+                got = [int(str(message).split()[0]) for message in messages if len(message) == size]
+                assert got == list(range(start, start + 6_000))
+            ann.stall()
+        await eventually(
+            lambda: site.desk("waiting('ann') == waiting('ann-too') == (0, 0) and not tasks()")
+        )
+
+
+async def test_one_of_two_wires_is_given_up(site: Site) -> None:
+    """Whichever waited first: the other goes on."""
+    for given_up, other in (("ann", "ann-too"), ("bob-too", "bob")):
+        name = given_up.partition("-")[0]
+        async with site.client(name) as peer:
+            await site.desk(f"numbered('{name}', 0, 8_000, 1_000)")
+            await site.desk(f"numbered('{name}-too', 0, 8_000, 1_000)")
+            lost = await site.desk(f"len(wires['{given_up}'].abandon())")
+            assert await site.desk(f"write('{other}', 'the last')") == [True]
+            messages: list[str | bytes] = []
+            while "the last" not in messages:
+                messages += await peer.read(1)
+            assert len(messages) >= 16_001 - lost
+            nothing = f"waiting('{name}') == waiting('{name}-too') == (0, 0)"
+            await eventually(lambda nothing=nothing: site.desk(nothing))
+            assert not await site.desk("tasks()")
+
+
 async def test_a_reset_in_mid_frame_is_told_once(site: Site) -> None:
     async with site.client("ann") as ann:
         await site.desk("write('ann', *['x' * 1_000_000] * 10)")
