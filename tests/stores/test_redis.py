@@ -243,6 +243,13 @@ async def test_a_damaged_hub_keeps_nobody_from_being_looked_after(redis, caplog,
         assert await told(store) == ["-ann lost"]
 
 
+async def test_a_damaged_hub_keeps_nobody_from_knowing_what_waits(redis, store, caplog):
+    await store.apply([join(), join("cellar", connection="c")])
+    await spoil(redis, store, "mail")
+    assert await store.waiting_in(["lobby", "cellar"]) == {"lobby": 0, "cellar": 1}
+    assert "lobby is left alone. Redis: what is under a key of ours is not ours." in caplog.text
+
+
 async def test_who_asks_for_a_damaged_hub_is_told(redis, store):
     await spoil(redis, store, "hub")
     with pytest.raises(Damaged, match="not ours"):
