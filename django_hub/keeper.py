@@ -25,15 +25,6 @@ class Keeper:
         self._bells = bells
         self._layer = layer
 
-    async def look(self) -> None:
-        """One look. Raises `Unavailable`."""
-        self._bells.ring(await self._store.reap(self._bury))
-        self._bells.ring(await self._store.unclaimed())
-
-    async def _bury(self, process: str, died: float, hubs: Collection[str]) -> None:
-        # Nobody takes what is sent to it: senders would wait for its full channel.
-        await self._layer.bury(process, died, [group_name(hub) for hub in hubs])
-
     async def run(self, beat: Callable[[], Awaitable[None]], every: float) -> None:
         """Call ``beat`` and look, about ``every`` so many seconds, until cancelled."""
         while True:
@@ -42,11 +33,24 @@ class Keeper:
             await self.once(beat)
 
     async def once(self, beat: Callable[[], Awaitable[None]]) -> None:
-        """Call ``beat`` and look, now. Whatever fails is logged."""
-        try:
-            await beat()
-            await self.look()
-        except Unavailable as error:
-            logger.warning("No beat: %s", error)
-        except Exception:
-            logger.exception("A beat failed; the next one follows")
+        """Call ``beat`` and look, now. Whatever fails is logged, and the rest goes on."""
+        away: dict[str, None] = {}
+        for part in (beat, self._reap, self._ring_again):
+            try:
+                await part()
+            except Unavailable as error:
+                away[str(error)] = None
+            except Exception:
+                logger.exception("A beat failed; the next one follows")
+        if away:
+            logger.warning("No beat: %s", "; ".join(away))
+
+    async def _reap(self) -> None:
+        self._bells.ring(await self._store.reap(self._bury))
+
+    async def _ring_again(self) -> None:
+        self._bells.ring(await self._store.unclaimed())
+
+    async def _bury(self, process: str, died: float, hubs: Collection[str]) -> None:
+        # Nobody takes what is sent to it: senders would wait for its full channel.
+        await self._layer.bury(process, died, [group_name(hub) for hub in hubs])

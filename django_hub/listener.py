@@ -15,7 +15,7 @@ from channels.routing import get_default_application
 from django_hub.backoff import waits
 from django_hub.endings import end
 from django_hub.exceptions import Unavailable
-from django_hub.layers.base import ChannelFull, Layer
+from django_hub.layers.base import Layer
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 EMBEDDED = "django_hub.embedded"
 # Seconds it may take to finish when it is cancelled.
 GRACE = "django_hub.grace"
+
+# Messages that are received and not read: far fewer than a channel takes, for they may go back into it.
+_UNREAD = 20
 
 # An application that ran so long, in seconds, has not failed at its start.
 _LONG = 10.0
@@ -36,7 +39,7 @@ async def listen(layer: Layer, channel: str, *, grace: float, embedded: bool = F
     An application that ends is started again, with a pause that grows while it goes on ending; what it
     had not read is handed to the next one.
     """
-    messages: asyncio.Queue[_Message] = asyncio.Queue(maxsize=1000)
+    messages = _Messages()
     scope = {"type": "channel", "channel": channel, GRACE: grace, EMBEDDED: embedded}
     receiving = asyncio.create_task(_receive(layer, channel, messages))
     running = asyncio.create_task(_run_application(scope, messages))
@@ -45,15 +48,38 @@ async def listen(layer: Layer, channel: str, *, grace: float, embedded: bool = F
     finally:
         await end([receiving])
         await end([running], grace + 1)
-        unread = [messages.get_nowait() for _ in range(messages.qsize())]
         try:
-            await layer.stop(channel, unread)
-        except (ChannelFull, Unavailable) as error:
-            logger.warning("%d messages on %s were not read: %r", len(unread), channel, error)
+            await layer.stop(channel, messages.unread())
+        except Unavailable as error:
+            logger.warning("Not all is left to the next worker: %s", error)
 
 
-async def _receive(layer: Layer, channel: str, messages: asyncio.Queue[_Message]) -> None:
+class _Messages:
+    """What was received and is not read."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[_Message] = asyncio.Queue()
+        self._room = asyncio.Semaphore(_UNREAD)
+
+    async def room(self) -> None:
+        """Return when one more may be `put`: no cancellation comes between its receipt and that."""
+        await self._room.acquire()
+
+    def put(self, message: _Message) -> None:
+        self._queue.put_nowait(message)
+
+    async def get(self) -> _Message:
+        message = await self._queue.get()
+        self._room.release()
+        return message
+
+    def unread(self) -> list[_Message]:
+        return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+
+
+async def _receive(layer: Layer, channel: str, messages: _Messages) -> None:
     pauses = waits()
+    await messages.room()
     while True:
         try:
             message = await layer.receive(channel)
@@ -65,10 +91,11 @@ async def _receive(layer: Layer, channel: str, messages: asyncio.Queue[_Message]
             await asyncio.sleep(next(pauses))
         else:
             pauses = waits()
-            await messages.put(message)
+            messages.put(message)
+            await messages.room()
 
 
-async def _run_application(scope: dict[str, Any], messages: asyncio.Queue[_Message]) -> None:
+async def _run_application(scope: dict[str, Any], messages: _Messages) -> None:
     clock = asyncio.get_running_loop().time
     pauses = waits(first=0.2, most=10.0)
     while True:

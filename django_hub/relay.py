@@ -63,6 +63,7 @@ class Relay:
         self._lost_at: float | None = None
         self._epoch = ""
         self._suspected: dict[str, int] | None = None
+        self._beating = asyncio.Lock()
         self._looking: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -73,24 +74,46 @@ class Relay:
             self.bells.heard = self._listen
 
     async def beat(self) -> None:
-        """Show that this process lives. Raises `Unavailable`."""
+        """Show that this process lives. What fails keeps nothing else undone. Raises `Unavailable`."""
+        away: Unavailable | None = None
+        # One at a time: a store that is back is looked at at once, and the regular beat may be under way.
+        async with self._beating:
+            for part in (
+                self._show_life,
+                self._account_for_accepted,
+                self._join_again,
+                self._refresh_groups,
+                self._listen_to_itself,
+            ):
+                try:
+                    await part()
+                except Unavailable as error:
+                    away = away or error
+                except Exception:
+                    logger.exception("A part of a beat failed; the others go on")
+        if away is not None:
+            raise away
+
+    async def _show_life(self) -> None:
         now = asyncio.get_running_loop().time()
         life = await self.store.beat(self._process)
         if life != self._life:
             logger.warning("This process was declared dead, or the store lost it; its clients join again")
             self._life = life
             self._lost_at = now
-        await self._account_for_accepted()
+
+    async def _join_again(self) -> None:
         if self._lost_at is not None:
             # Until it has succeeded.
             await self.groups.refresh()
             await self.clients.all_join_again(self._lost_at)
             self._lost_at = None
+
+    async def _refresh_groups(self) -> None:
+        now = asyncio.get_running_loop().time()
         if now - self._refreshed > self._layer.group_expiry / 3:
             await self.groups.refresh()
             self._refreshed = now
-        if not self._layer.in_memory:
-            await self._listen_to_itself(now)
 
     async def _account_for_accepted(self) -> None:
         """Forget what is handled; and where the store lost its data, say how much of this is gone."""
@@ -112,9 +135,10 @@ class Relay:
         accepted.settle(counts, waiting)
         self._suspected = None
 
-    async def _listen_to_itself(self, now: float) -> None:
+    async def _listen_to_itself(self) -> None:
         """A pump that a layer lets hang hears nothing, and says nothing: not even what it was just told."""
-        if now - self._pinged < self._settings.BEAT / 2:
+        now = asyncio.get_running_loop().time()
+        if self._layer.in_memory or now - self._pinged < self._settings.BEAT / 2:
             return
         if not self._heard:
             logger.warning("Nothing comes from the channel layer any more; listening to it anew")
@@ -210,6 +234,9 @@ class Relay:
                 tasks = [*self._tasks, *self._listeners.values()]
                 if self.clients or not tasks:
                     return
+                if self._looking is not None:
+                    tasks.append(self._looking)
+                    self._looking = None
                 self._tasks = []
                 self._listeners = {}
                 await end(tasks, self._settings.SHUTDOWN_GRACE + 2)

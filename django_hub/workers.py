@@ -103,7 +103,11 @@ class HubEvents(AsyncConsumer):
             pass
         finally:
             await end(keeping)
-            await service.close(scope.get(GRACE, settings.SHUTDOWN_GRACE))
+            grace = scope.get(GRACE, settings.SHUTDOWN_GRACE)
+            finishing = asyncio.create_task(_finish(others, grace))
+            # At once: it is not to begin another event.
+            await service.close(grace)
+            await finishing
 
     async def _dispatch_others(self, messages: Sequence[dict[str, Any]]) -> Sequence[None]:
         for message in messages:
@@ -116,6 +120,14 @@ class HubEvents(AsyncConsumer):
             except Exception:
                 logger.exception("Message of type %r on its channel failed", message.get("type"))
         return [None] * len(messages)
+
+
+async def _finish(others: Batcher[dict[str, Any], None], grace: float) -> None:
+    try:
+        async with asyncio.timeout(grace):
+            await others.idle()
+    except TimeoutError:
+        logger.warning("%d other messages on the channel were not begun in time", len(others))
 
 
 async def _keep(relay: Relay, every: float) -> None:

@@ -161,7 +161,7 @@ FAULTY = {"default": {"BACKEND": "tests.apps.FaultyLayer"}}
 class FaultyStore(MemoryStore):
     """The memory store behind a bad line: ``lost[name]`` replies are lost after the work is done, and
     ``fail[name]`` exceptions are raised instead of it; the hubs in ``damaged`` are. ``line`` holds every
-    `apply` until it is set."""
+    `apply` until it is set, ``gate`` the answers of `waiting_in`."""
 
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] | None = None) -> None:
         super().__init__(limits, *([clock] if clock else []))
@@ -171,6 +171,7 @@ class FaultyStore(MemoryStore):
         self.applied: list[list[Op]] = []
         self.damaged: set[str] = set()
         self.line: asyncio.Event | None = None
+        self.gate: asyncio.Event | None = None
         self.era = "from the beginning"
 
     def _before(self, name: str) -> None:
@@ -224,6 +225,13 @@ class FaultyStore(MemoryStore):
         life = await super().beat(process)
         self._after("beat")
         return life
+
+    async def waiting_in(self, hubs: Any) -> dict[str, int]:
+        self._before("waiting_in")
+        waiting = await super().waiting_in(hubs)
+        if self.gate is not None:
+            await self.gate.wait()
+        return waiting
 
     async def epoch(self) -> str:
         return self.era

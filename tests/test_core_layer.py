@@ -278,6 +278,13 @@ async def test_who_stops_leaves_what_it_has_not_read_to_others(broker, layer):
         assert sorted(await received(other, EVENTS, 3)) == [1, 2, 3]
 
 
+async def test_who_stops_leaves_as_much_as_there_is_room_for(layer):
+    await layer.send(EVENTS, parcel(0))
+    with pytest.raises(Unavailable, match=r"2 of 4 unread messages on chat-events .* ChannelFull"):
+        await layer.stop(EVENTS, [parcel(number) for number in (1, 2, 3, 4)])
+    assert await received(layer, EVENTS, 3) == [0, 1, 2]
+
+
 async def test_a_relay_that_stops_leaves_nothing(broker, layer):
     (channel,) = await channels(layer, 1)
     receiving = asyncio.create_task(layer.receive(channel))

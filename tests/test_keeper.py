@@ -34,7 +34,7 @@ class House:
 
     async def look(self) -> list[list[str]]:
         """The hubs of each wake that was rung."""
-        await self.keeper.look()
+        await self.keeper.once(self.beat)
         await self.bells.idle()
         return [(await self.layer.receive(EVENTS))["hubs"]] if EVENTS in self.layer.channels else []
 
@@ -68,8 +68,8 @@ async def test_the_dead_are_taken_out_of_their_hubs_groups(
         buried.append((process, died, list(groups)))
 
     monkeypatch.setattr(Layer, "bury", bury)
-    with pytest.raises(Unavailable):
-        await house.look()
+    await house.look()
+    assert buried == []
     await house.look()
     assert buried == [("dead process", house.clock.now, [group_name("lobby")])]
 
@@ -82,10 +82,15 @@ async def test_mail_that_nobody_took_is_rung_for_again(house: House) -> None:
     assert await house.look() == []
 
 
-async def test_a_store_that_is_gone_is_the_callers(house: House) -> None:
-    house.store.fail["reap"] = [Unavailable("gone")]
-    with pytest.raises(Unavailable):
-        await house.keeper.look()
+@pytest.mark.parametrize("error", [Unavailable("gone"), KeyError("bug")])
+async def test_what_fails_keeps_nothing_else_from_being_looked_after(
+    house: House, error: Exception
+) -> None:
+    await house.store.apply([make_connection("ann").join_op("process")])
+    house.clock.now += house.store.limits.ring_again + 1
+    house.failures = [error]
+    house.store.fail["reap"] = [error]
+    assert await house.look() == [["lobby"]]
 
 
 @pytest.fixture

@@ -1,17 +1,18 @@
 """The listener: the project's application for a channel, kept running."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
 from django_hub import listener as module
+from django_hub.exceptions import Unavailable
 from django_hub.layers.base import Layer
 from django_hub.listener import EMBEDDED, GRACE, listen
 from tests.apps import FaultyLayer
 from tests.apps import world as world
-from tests.sockets import until
+from tests.sockets import turns, until
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -28,13 +29,19 @@ class Hearing:
 
     def __init__(self) -> None:
         self.layer = FaultyLayer()
+        self.used: Layer = Layer(self.layer)
         self.scopes: list[dict[str, Any]] = []
         self.got: list[Any] = []
         self.cancelled = 0
         play[:] = [self.note]
 
     def start(self) -> None:
-        self.task = asyncio.create_task(listen(Layer(self.layer), "chat", grace=3.0, embedded=True))
+        self.task = asyncio.create_task(listen(self.used, "chat", grace=3.0, embedded=True))
+
+    def use(self, layer: Layer) -> Any:
+        """Listen to this one from the next start on."""
+        self.used = layer
+        return layer
 
     async def stop(self) -> None:
         self.task.cancel()
@@ -50,6 +57,10 @@ class Hearing:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
+
+    async def asleep(self, scope: dict[str, Any], receive: Receive, send: Any) -> None:
+        """An application that reads nothing."""
+        await asyncio.Event().wait()
 
     async def act(self, number: int, send: Any) -> None:
         """What the application does with a message; a test puts its own here."""
@@ -160,3 +171,42 @@ async def test_its_end_is_the_end_of_the_application(hearing: Hearing) -> None:
     await hearing.heard(1)
     await hearing.stop()
     assert hearing.cancelled == 1
+
+
+class Returning(Layer):
+    """A layer with one queue for all who receive: what is not read goes back."""
+
+    returned: Sequence[Any] = ()
+    away: Unavailable | None = None
+
+    async def stop(self, channel: str, unread: Sequence[Any] = ()) -> None:
+        self.returned = unread
+        if self.away is not None:
+            raise self.away
+
+
+async def test_what_it_has_taken_and_not_read_goes_back_whole(hearing: Hearing) -> None:
+    await hearing.stop()
+    play[:] = [hearing.asleep]
+    layer = hearing.use(Returning(hearing.layer))
+    hearing.start()
+    numbers = list(range(module._UNREAD + 5))
+    await hearing.send(*numbers)
+    waiting = hearing.layer.channels["chat"]
+    await until(lambda: waiting.qsize() == 5)
+    await turns()
+    await hearing.stop()
+    assert waiting.qsize() == 5, "it takes a few beforehand, not all"
+    left = [waiting.get_nowait()[1]["number"] for _ in range(5)]
+    assert [message["number"] for message in layer.returned] + left == numbers
+
+
+async def test_what_can_not_go_back_is_told_of(hearing: Hearing, caplog: pytest.LogCaptureFixture) -> None:
+    await hearing.stop()
+    layer = hearing.use(Returning(hearing.layer))
+    layer.away = Unavailable("3 of 5 messages")
+    hearing.start()
+    await hearing.send(1)
+    await hearing.heard(1)
+    await hearing.stop()
+    assert "Not all is left to the next worker: 3 of 5 messages" in caplog.text

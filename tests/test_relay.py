@@ -9,11 +9,12 @@ import pytest
 
 from django_hub.api import hub_broadcast
 from django_hub.events import Event
+from django_hub.exceptions import Unavailable
 from django_hub.limits import Limits
 from django_hub.parcels import Entry
 from django_hub.relay import get_relay
 from tests import apps
-from tests.apps import FAULTY, FaultyStore, World
+from tests.apps import FAULTY, FaultyStore, World, declare_all_dead
 from tests.apps import make as make
 from tests.apps import store as store
 from tests.apps import world as world
@@ -98,6 +99,64 @@ async def test_a_store_that_lost_its_data_is_told_of_with_the_count(
     await ann.leave()
     await world.relay.close()
     await store.mail("lobby")
+
+
+async def test_two_beats_at_once_are_one_after_the_other(
+    make: Any, world: World, store: FaultyStore
+) -> None:
+    """The regular one, and that which a store that is back calls for."""
+    ann = make("ann")
+    await ann.join()
+    await store.mail("lobby")
+    store.gate = asyncio.Event()
+    beats = [asyncio.create_task(world.relay.beat()) for _ in range(2)]
+    await until(lambda: "waiting_in" in store.calls)
+    await turns()
+    await ann.post("hi")
+    store.gate.set()
+    await asyncio.gather(*beats)
+    assert world.relay.outbox.accepted.now() == {"lobby": 1}
+
+
+async def test_two_beats_at_once_have_one_pump(make: Any, world: World, store: FaultyStore) -> None:
+    ann = make("ann")
+    await ann.join()
+    await world.relay.beat()
+    await until(lambda: world.relay._heard)
+    world.relay._heard, world.relay._pinged = False, 0.0
+    tasks = len(asyncio.all_tasks())
+    await asyncio.gather(world.relay.beat(), world.relay.beat())
+    await turns()
+    assert len(asyncio.all_tasks()) == tasks
+    await world.relay.sender.broadcast(Entry("lobby", "hello"))
+    await until(lambda: ann.line.frames == ["hello"])
+
+
+@pytest.mark.parametrize("error", [Unavailable("gone"), KeyError("bug")])
+async def test_a_part_of_a_beat_that_fails_keeps_no_other_from_being_done(
+    make: Any, world: World, store: FaultyStore, error: Exception
+) -> None:
+    ann = make("ann")
+    await ann.join()
+    await declare_all_dead(store)
+    store.fail["waiting_in"] = [error]
+    with contextlib.suppress(Unavailable):
+        await world.relay.beat()
+    assert await store.count("lobby") == 1
+
+
+async def test_no_look_at_a_store_that_is_back_outlives_the_relay(
+    make: Any, world: World, store: FaultyStore
+) -> None:
+    alone = {asyncio.current_task()}
+    ann = make("ann")
+    await ann.join()
+    store.gate = asyncio.Event()
+    world.relay.outbox.recovered()
+    await until(lambda: "waiting_in" in store.calls)
+    await ann.leave()
+    await world.relay.close()
+    assert asyncio.all_tasks() == alone
 
 
 # The relay's own life

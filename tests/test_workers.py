@@ -11,11 +11,11 @@ from django_hub import workers as module
 from django_hub.bells import WAKE
 from django_hub.connection import Departure
 from django_hub.events import Event, Joined, Left, Message
-from django_hub.listener import EMBEDDED
+from django_hub.listener import EMBEDDED, GRACE
 from django_hub.workers import HubEvents
 from tests.apps import EVENTS, World, make_connection
 from tests.apps import world as world
-from tests.sockets import until
+from tests.sockets import turns, until
 
 
 class Noting(HubEvents):
@@ -24,6 +24,7 @@ class Noting(HubEvents):
     def __init__(self) -> None:
         self.noted: list[tuple[str, Any]] = []
         self.gate: asyncio.Event | None = None
+        self.slow: asyncio.Event | None = None
 
     async def hub_joined(self, event: Joined) -> None:
         self.noted.append(("joined", event.client_id))
@@ -39,6 +40,8 @@ class Noting(HubEvents):
         self.noted.append(("left", event.reason))
 
     async def shop_open(self, message: dict[str, Any]) -> None:
+        if self.slow is not None:
+            await self.slow.wait()
         self.noted.append(("open", message["at"]))
 
     async def shop_fail(self, message: dict[str, Any]) -> None:
@@ -230,6 +233,31 @@ async def test_stopped_it_finishes_the_event_in_hand_and_gives_the_rest_back(
     await other.noted(("message", "rest"), ("left", "close"))
     await until(lambda: done(world))
     await other.stop()
+
+
+async def test_stopped_it_finishes_the_other_messages_it_has_taken(worker: Worker) -> None:
+    slow = worker.consumer.slow = asyncio.Event()
+    worker.tell(*({"type": "shop.open", "at": number} for number in range(4)))
+    await until(worker.queue.empty)
+    worker.task.cancel()
+    await turns()
+    assert not worker.task.done()
+    slow.set()
+    await asyncio.wait([worker.task])
+    assert worker.consumer.noted == [("open", number) for number in range(4)]
+
+
+async def test_other_messages_that_take_too_long_at_its_end_are_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker = Worker(Noting(), **{GRACE: 0.01})
+    slow = worker.consumer.slow = asyncio.Event()
+    worker.tell(*({"type": "shop.open", "at": number} for number in range(4)))
+    await until(worker.queue.empty)
+    await worker.stop()
+    assert "3 other messages on the channel were not begun in time" in caplog.text
+    slow.set()
+    await until(lambda: len(worker.consumer.noted) == 4)
 
 
 async def test_a_worker_beside_an_in_memory_layer_warns(caplog: pytest.LogCaptureFixture) -> None:

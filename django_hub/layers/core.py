@@ -28,7 +28,7 @@ from redis.exceptions import NoScriptError
 
 from django_hub.backoff import waits
 from django_hub.batching import Batcher
-from django_hub.exceptions import Damaged
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import PATIENCE, Layer, Message, Target, told
 from django_hub.layers.tap import Tap
 
@@ -140,8 +140,15 @@ class CoreLayer(Layer):
             return
         if taken is not None:
             unread = [*unread, self.layer.deserialize(taken)]
-        for message in unread:
-            await self.send(channel, message)
+        # Each by itself: where there is room for some, these are not to be lost with the others.
+        answers = await asyncio.gather(
+            *(self.send(channel, message) for message in unread), return_exceptions=True
+        )
+        if failures := [answer for answer in answers if isinstance(answer, BaseException)]:
+            raise Unavailable(
+                f"{len(failures)} of {len(unread)} unread messages on {channel} could not be given back: "
+                f"{failures[0]!r}"
+            )
 
     async def send(self, channel: str, message: Message) -> None:
         if "!" in channel:  # of one consumer, where more has to be said

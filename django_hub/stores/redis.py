@@ -278,7 +278,9 @@ class RedisStore(Store):
             for hub in hubs:
                 pipeline.llen(self._key(hub, "mail"))
 
-        return dict(zip(hubs, await self._scripts.run(fill), strict=True)) if hubs else {}
+        # A damaged one has no mail that could be counted, and the others' is to be known.
+        waiting = _whole(hubs, await self._scripts.run_each(fill)) if hubs else []
+        return dict.fromkeys(hubs, 0) | dict(waiting)
 
     async def waiting(self) -> int:
         count, after = 0, ""

@@ -14,11 +14,14 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 
 from django_hub.exceptions import Damaged, Unavailable
@@ -34,8 +37,10 @@ _HINTS: tuple[tuple[type[BaseException], str], ...] = (
     (OSError, "there is no connection; is it running, and is the address right?"),
 )
 
-# What a server that can't write now says, by the word its answer begins with.
-_NOT_NOW = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN")
+# What a server that can't do it now says: by the word its answer begins with, but that redis-py takes this
+# word away where it has an exception for it.
+_NOT_NOW = ("MISCONF", "NOREPLICAS", "BUSY")
+_NOT_NOW_ERRORS = (ClusterDownError, MasterDownError, TryAgainError)
 
 
 @cache
@@ -117,7 +122,7 @@ def _told(error: Exception) -> Exception:
         if isinstance(error, kind):
             return Unavailable(f"Redis: {hint} ({error}).")
     text = str(error)
-    if text.startswith(_NOT_NOW):
+    if isinstance(error, _NOT_NOW_ERRORS) or text.startswith(_NOT_NOW):
         return Unavailable(f"Redis: it can't do that now ({error}).")
     if isinstance(error, ResponseError) and ("WRONGTYPE" in text or "user_script" in text):
         return Damaged(

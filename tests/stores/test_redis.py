@@ -14,7 +14,7 @@ from django_hub.service import HubService
 from django_hub.stores.hosts import connect
 from django_hub.stores.ops import Commit, Lease, Outcome
 from django_hub.stores.redis import RedisStore
-from tests.live.servers import MS, eventually, valkey
+from tests.live.servers import MS, eventually, free_port, valkey
 from tests.stores.contract import StoreContract, join, leave, limits_for, post, read, say, told
 
 pytestmark = pytest.mark.broker
@@ -92,6 +92,26 @@ async def test_a_replica_is_told_of(redis, store):
             await store.apply([join()])
     finally:
         await redis.replicaof("NO", "ONE")
+
+
+async def test_a_replica_that_has_lost_its_primary_is_told_of(redis, store):
+    await redis.config_set("replica-serve-stale-data", "no")
+    await redis.replicaof("127.0.0.1", 1)
+    try:
+        with pytest.raises(Unavailable, match="can't do that now"):
+            await store.count("lobby")
+    finally:
+        await redis.replicaof("NO", "ONE")
+        await redis.config_set("replica-serve-stale-data", "yes")
+
+
+async def test_a_cluster_that_is_down_is_told_of():
+    options = {"appendonly": "no", "cluster-enabled": "yes", "cluster-port": str(free_port())}
+    async with valkey(**options) as broker:
+        store = RedisStore(connect({"address": broker.url}), "test", Limits())
+        with pytest.raises(Unavailable, match="can't do that now"):
+            await store.count("lobby")
+        await store.close()
 
 
 async def test_one_that_loads_its_data_is_told_of_and_waited_for():
@@ -221,6 +241,13 @@ async def test_a_damaged_hub_keeps_nobody_from_being_looked_after(redis, caplog,
     assert await store.count("lobby") == 0
     if part == "mail":
         assert await told(store) == ["-ann lost"]
+
+
+async def test_a_damaged_hub_keeps_nobody_from_knowing_what_waits(redis, store, caplog):
+    await store.apply([join(), join("cellar", connection="c")])
+    await spoil(redis, store, "mail")
+    assert await store.waiting_in(["lobby", "cellar"]) == {"lobby": 0, "cellar": 1}
+    assert "lobby is left alone. Redis: what is under a key of ours is not ours." in caplog.text
 
 
 async def test_who_asks_for_a_damaged_hub_is_told(redis, store):
