@@ -50,3 +50,12 @@ def test_what_is_missing_is_named():
     require("text", ("upper", "upper.__name__"))
     with pytest.raises(Unfamiliar, match=r"str\.upper\.nothing"):
         require("text", ("upper", "upper.nothing", "never"))
+
+
+def test_what_is_not_gone_yet() -> None:
+    outgoing = Outgoing("one", b"", "three")
+    assert [len(one.framed) for one in outgoing.each] == [5, 2, 7]
+    frames, payload = zip(*map(outgoing.rest, range(15)), strict=True)
+    assert frames == (0, *[1] * 7, *[2] * 2, *[3] * 5)
+    assert payload == (0, 1, 2, 3, 4, *[5] * 5, *[8] * 5)
+    assert outgoing.rest(1_000) == (3, 8)  # others' are held too

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import accumulate
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -49,6 +51,20 @@ class Outgoing:
     def framed(self) -> bytes:
         """The frames as bytes. Not of a Close: that is the server's to write, which must know of it."""
         return b"".join(frames.to_bytes(frame) for frame in self.frames if not isinstance(frame, Close))
+
+    def rest(self, held: int) -> tuple[int, int]:
+        """How many frames, and bytes of payload, are not gone when of `framed` so many bytes are held."""
+        gone = bisect_right(self._ends, len(self.framed) - held)
+        payload = self.size - (self._payload_ends[gone - 1] if gone else 0)
+        return len(self.frames) - gone, min(payload, held)
+
+    @cached_property
+    def _ends(self) -> Sequence[int]:
+        return list(accumulate(len(single.framed) for single in self.each))
+
+    @cached_property
+    def _payload_ends(self) -> Sequence[int]:
+        return list(accumulate(single.size for single in self.each))
 
     @cached_property
     def asgi(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The wire for Daphne: frame bytes onto the client's socket, past Autobahn and Twisted.
 
 While Twisted holds nothing for a client, a frame goes to the kernel by a `send` of the socket itself: no
-turn of the reactor, no copy. What the kernel does not take is given to Twisted, and nothing more until
-Twisted is rid of it; it tells so to a pull producer, its own interface for that. Under TLS all goes
-through Twisted, whose TLS has a buffer that nobody can see into; there it holds up to 64 KiB.
+turn of the reactor, no copy. What the kernel does not take is given to Twisted, and nothing more by this
+wire until Twisted is rid of it; it tells so to a pull producer, its own interface for that. Under TLS all
+goes through Twisted, whose TLS has a buffer that nobody can see into; there it holds up to 64 KiB.
 
 Daphne's door (its ASGI `send`) refuses every close code but 1000 and 3000 to 4999 (Autobahn's rule for
 applications), drops the reason of a close, drops empty messages, and says nothing of messages that come

@@ -48,6 +48,20 @@ class DirectWire(AsgiWire):
 
     # What follows from it
 
+    @property
+    def waiting_bytes(self) -> int:
+        hand = self._in_hand
+        if hand is None or (held := self._held_for(hand)) is None:
+            return super().waiting_bytes
+        return super().waiting_bytes - hand.size + hand.rest(held)[1]
+
+    @property
+    def waiting_frames(self) -> int:
+        hand = self._in_hand
+        if hand is None or (held := self._held_for(hand)) is None:
+            return super().waiting_frames
+        return super().waiting_frames - len(hand.frames) + hand.rest(held)[0]
+
     def write(self, outgoing: Outgoing) -> bool:
         if self._task is None and not self._closed and outgoing.close is None and self._is_open():
             try:
@@ -90,12 +104,13 @@ class DirectWire(AsgiWire):
         return Outgoing.joined(singles)
 
     def _not_taken(self) -> Sequence[Outgoing]:
-        each = super()._not_taken()
-        held = self._held()
-        if self._broken or not self._is_open() or not each:
-            return each
-        count = 0
-        while held > 0 and count < len(each):
-            count += 1
-            held -= len(each[-count].framed)
-        return each[len(each) - count :]
+        hand = self._in_hand
+        if hand is None or (held := self._held_for(hand)) is None:
+            return super()._not_taken()
+        return hand.each[len(hand.frames) - hand.rest(held)[0] :]
+
+    def _held_for(self, hand: Outgoing) -> int | None:
+        """What the transport holds, if that tells how much of this, in hand, the kernel took."""
+        if hand.close is not None or self._broken or not self._is_open():
+            return None
+        return self._held()
