@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from django_hub.backoff import waits
 from django_hub.bells import RING
 from django_hub.deadletters import dead_letter
 from django_hub.endings import end
 from django_hub.events import Event, read_body
 from django_hub.exceptions import Unavailable, UnreadableEvent
+from django_hub.layers.base import Layer
 from django_hub.layers.choice import get_layer
 from django_hub.names import DEFAULT_EVENTS
 from django_hub.relay import get_relay
 from django_hub.stores.base import Store
 from django_hub.stores.ops import Commit, DeadLetter, HubRecord, Lease
 from django_hub.stores.registry import get_store
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class Hub:
                 "or give the hub a channel that no worker serves: hub_create(name, events=...)."
             )
         renewing = asyncio.create_task(_renew(store, self.name, claim.token))
-        ringing = asyncio.create_task(layer.receive(channel))
+        ringing = asyncio.create_task(_rung(layer, channel))
         done = 0
         dead: list[DeadLetter] = []
         try:
@@ -83,7 +88,7 @@ class Hub:
                     # A wake, or the time after which a lost one is looked for.
                     await asyncio.wait([ringing], timeout=store.limits.ring_again)
                     if ringing.done():
-                        ringing = asyncio.create_task(layer.receive(channel))
+                        ringing = asyncio.create_task(_rung(layer, channel))
                 (claim,) = await store.commit([Commit(self.name, claim.token, done, tuple(dead))])
                 dead = []
                 if claim.error is not None:
@@ -93,10 +98,29 @@ class Hub:
             )
         finally:
             await end([renewing, ringing])
-            await layer.stop(channel)
-            if claim.lease is Lease.HELD:
-                await store.commit([Commit(self.name, claim.token, done, tuple(dead), release=True)])
-                get_relay().bells.ring(await store.unclaimed())
+            try:
+                if claim.lease is Lease.HELD:
+                    await store.commit([Commit(self.name, claim.token, done, tuple(dead), release=True)])
+                    get_relay().bells.ring(await store.unclaimed())
+            finally:
+                # Last: nobody is to wait for the hub because the layer is away. What it rang is nobody's.
+                with contextlib.suppress(Unavailable):
+                    await layer.stop(channel)
+
+
+async def _rung(layer: Layer, channel: str) -> None:
+    """Return when the channel was rung on, however long the layer is away."""
+    pauses = waits()
+    while True:
+        try:
+            await layer.receive(channel)
+        except Unavailable as error:
+            logger.warning("Nothing comes on %s, for now: %s", channel, error)
+        except Exception:
+            logger.exception("The channel layer gave nothing on %s; trying again", channel)
+        else:
+            return
+        await asyncio.sleep(next(pauses))
 
 
 async def _renew(store: Store, hub: str, token: str) -> None:

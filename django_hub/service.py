@@ -87,8 +87,16 @@ class HubService:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=1.0)
+            await self._ring_for_the_rest()
         if self._renewing is not None:
             self._renewing.cancel()
+
+    async def _ring_for_the_rest(self) -> None:
+        """The others need not wait for their next look."""
+        try:
+            self._bells.ring(await self._store.unclaimed())
+        except Exception as error:  # noqa: BLE001 (whatever it is, the hubs are given back)
+            logger.warning("What is left is not rung for, for now: %s", error)
 
     def _start(self, hub: str) -> None:
         serving = self._serving[hub] = _Serving()
@@ -123,11 +131,9 @@ class HubService:
             commit = await self._handled(claim, serving)
             if serving.lost:
                 logger.warning("Hub %s was taken over while %d events were handled", hub, len(claim.batch))
-                return
+                break
             claim = await self._asked(self._commits, commit)
-            if commit.release:
-                # Ring for what is left at once: the others need not wait for their next look.
-                self._bells.ring(await self._store.unclaimed())
+        # An answer to a renewal may be on its way: it is not of the next lease.
         serving.token = ""
 
     async def _handled(self, claim: Claim, serving: _Serving) -> Commit:

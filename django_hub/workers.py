@@ -55,7 +55,8 @@ class HubEvents(AsyncConsumer):
     `channels.db.database_sync_to_async` (or Django's async ORM) for the database.
 
     Other messages to the channel (``channel_layer.send("chat-events", {"type": "tidy.up"})``) call the
-    method of their type, as in any Channels consumer, in their own order.
+    method of their type, as in any Channels consumer, in their own order. A worker that is stopped
+    finishes those it has taken, as far as ``SHUTDOWN_GRACE`` goes.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -216,6 +216,10 @@ class FaultyStore(MemoryStore):
         self._before("reap")
         return await super().reap(bury)
 
+    async def unclaimed(self) -> list[tuple[str, str]]:
+        self._before("unclaimed")
+        return await super().unclaimed()
+
     async def renew(self, leases: Any) -> list[bool]:
         self._before("renew")
         return await super().renew(leases)

@@ -12,8 +12,9 @@ from django_hub.conf import get_settings
 from django_hub.events import Event, Message
 from django_hub.exceptions import Unavailable
 from django_hub.hubs import Hub
+from django_hub.layers.choice import get_layer
 from django_hub.stores.ops import Commit, HubRecord, Lease, Post
-from tests.apps import EVENTS, GONE, Clock, FaultyStore, World, make_connection, tell
+from tests.apps import EVENTS, FAULTY, GONE, Clock, FaultyStore, World, make_connection, tell
 from tests.apps import world as world
 from tests.sockets import turns, until
 
@@ -245,6 +246,48 @@ async def test_a_lost_wake_costs_time_only(world: World, settings: Any) -> None:
     await turns()
     await taker.stop()
     await hub_destroy("lobby")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(ConnectionError, "Nothing comes"), (KeyError, "gave nothing")]
+)
+async def test_while_the_layer_is_away_the_store_is_not_asked_again_and_again(
+    world: World, settings: Any, caplog: pytest.LogCaptureFixture, error: type[Exception], words: str
+) -> None:
+    settings.DJANGO_HUB = {"STORE": "memory", "EMBEDDED_WORKER": False}
+    settings.CHANNEL_LAYERS = FAULTY
+    store = world.use_store(FaultyStore())
+    world.layer.error = error
+    world.layer.fail = {"receive": 3}
+    taker = await taker_of(Hub("lobby"), world)
+    await until(lambda: caplog.text.count(words) == 3)
+    # The first look of each; then it waits for a wake.
+    assert store.calls.count("commit") <= 1
+    await until(lambda: world.layer.calls.count(("receive", store._hubs["lobby"].held.ring)) == 4)
+    ann = make_connection("ann")
+    await store.apply([ann.join_op("p"), ann.leave_op(GONE, [])])
+    await ring(taker, world)
+    await taker.took(("joined", "ann"), ("left", "ann", "close"))
+    await turns()
+    await taker.stop()
+    await hub_destroy("lobby")
+
+
+async def test_a_layer_that_is_away_at_the_end_keeps_the_hub_from_nobody(
+    world: World, lobby: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+
+    async def stop(channel: str) -> None:
+        stopped.append(channel)
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(get_layer(), "stop", stop)
+    taker = await taker_of(lobby, world)
+    await taker.stop()
+    assert len(stopped) == 1
+    assert taker.task.cancelled()
+    assert not world.store._hubs["lobby"].held
 
 
 async def ring(taker: Taker, world: World) -> None:

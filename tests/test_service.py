@@ -14,7 +14,7 @@ from django_hub.exceptions import Unavailable
 from django_hub.layers.base import Layer
 from django_hub.limits import Limits
 from django_hub.service import HubService
-from django_hub.stores.ops import Commit, Lease, Leave, Post
+from django_hub.stores.ops import Claim, Commit, Lease, Leave, Post
 from tests.apps import EVENTS, Clock, FaultyLayer, FaultyStore, make_connection, tell
 from tests.apps import world as world
 from tests.sockets import turns, until
@@ -323,6 +323,40 @@ async def test_a_hub_that_was_lost_and_is_ours_again_is_handled(shops: list[Shop
     await shop.said("1", "2")
 
 
+async def test_an_answer_about_the_lease_that_was_lost_is_not_of_the_next_one(shops: list[Shop]) -> None:
+    shop = Shop(hub_lease=0.03)
+    shops.append(shop)
+    renew, claim = shop.store.renew, shop.store.claim
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def renew_slowly(leases: Any) -> list[bool]:
+        kept = await renew(leases)
+        asked.set()
+        await answer.wait()
+        return kept
+
+    async def claim_meanwhile(hubs: Any, worker: str) -> list[Claim]:
+        answer.set()
+        await turns()
+        return await claim(hubs, worker)
+
+    shop.gates["1"] = asyncio.Event()
+    await shop.post("a", "1")
+    shop.service.wake(["a"])
+    await until(lambda: "1" in shop.reached)
+    token = await steal(shop)
+    await until(lambda: shop.service._serving["a"].lost)
+    shop.store.renew = renew_slowly  # type: ignore[method-assign]
+    await asked.wait()
+    (other,) = await claim(["a"], "another")
+    await shop.store.commit([Commit("a", token, other.batch[-1].position)])
+    await shop.post("a", "2")
+    shop.service.wake(["a"])
+    shop.store.claim = claim_meanwhile  # type: ignore[method-assign, assignment]
+    shop.gates["1"].set()
+    await shop.said("1", "2")
+
+
 async def test_leases_that_can_not_be_renewed_are_tried_again(
     shops: list[Shop], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -419,6 +453,36 @@ async def test_what_is_given_back_with_mail_left_is_rung_for(shop: Shop) -> None
     shop.gates["1"].set()
     await closing
     assert (await shop.layer.receive(EVENTS))["hubs"] == ["a"]
+
+
+async def test_what_many_hubs_give_back_is_looked_for_once(shop: Shop) -> None:
+    shop.gates["1"] = asyncio.Event()
+    for hub in "abc":
+        await shop.post(hub, "1", "2")
+    shop.service.wake("abc")
+    await until(lambda: shop.reached.count("1") == 3)
+    closing = asyncio.create_task(shop.service.close(5.0))
+    await turns()
+    shop.gates["1"].set()
+    await closing
+    assert shop.store.calls.count("unclaimed") == 1
+    assert sorted((await shop.layer.receive(EVENTS))["hubs"]) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("error", [Unavailable("gone"), KeyError("gone")])
+async def test_a_store_that_fails_at_the_end_ends_nothing_else(
+    shop: Shop, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    shop.gates["1"] = asyncio.Event()
+    await shop.post("a", "1", "2")
+    shop.service.wake(["a"])
+    await until(lambda: "1" in shop.reached)
+    shop.store.fail["unclaimed"] = [error]
+    closing = asyncio.create_task(shop.service.close(5.0))
+    await turns()
+    shop.gates["1"].set()
+    await closing
+    assert "What is left is not rung for, for now" in caplog.text
 
 
 async def test_a_renewal_that_fails_in_any_way_is_tried_again(

@@ -10,7 +10,6 @@ and when an entry is removed the hub is looked at once more, for what came meanw
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import secrets
@@ -434,9 +433,14 @@ class RedisStore(Store):
         # A little later: a busy hub is freed, and has mail again, a hundred times a second.
         await asyncio.sleep(_TIDY)
         # In this order: what is left undone shows in the index of mail, to who looks for unclaimed mail.
-        with contextlib.suppress(Unavailable):
+        try:
             await self._forget_hubs(list(dict.fromkeys(hub for hub, vanished in freed if vanished)))
             await self._forget_mail(list(dict.fromkeys(hub for hub, _ in freed)))
+        except Unavailable:
+            pass
+        except Exception:
+            # Nobody waits for this.
+            logger.exception("%d hubs were not taken out of the indexes", len(freed))
         return [None] * len(freed)
 
     async def _forget_hubs(self, names: Sequence[str]) -> None:

@@ -37,9 +37,9 @@ _HINTS: tuple[tuple[type[BaseException], str], ...] = (
     (OSError, "there is no connection; is it running, and is the address right?"),
 )
 
-# What a server that can't do it now says: by the word its answer begins with, but that redis-py takes this
-# word away where it has an exception for it.
-_NOT_NOW = ("MISCONF", "NOREPLICAS", "BUSY")
+# What a server that can't do it now says: by the word its answer begins with, and by redis-py's exception,
+# for some of its series take the word away where they have one.
+_NOT_NOW = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN")
 _NOT_NOW_ERRORS = (ClusterDownError, MasterDownError, TryAgainError)
 
 

@@ -1,6 +1,7 @@
 """The contract on the Redis store, with a real server; and what is its own."""
 
 import asyncio
+import gc
 import time
 
 import pytest
@@ -248,6 +249,18 @@ async def test_a_damaged_hub_keeps_nobody_from_knowing_what_waits(redis, store, 
     await spoil(redis, store, "mail")
     assert await store.waiting_in(["lobby", "cellar"]) == {"lobby": 0, "cellar": 1}
     assert "lobby is left alone. Redis: what is under a key of ours is not ours." in caplog.text
+
+
+async def test_indexes_that_can_not_be_tidied_are_told_of_once(redis, store, caplog):
+    await store.apply([join(), join("cellar", connection="c")])
+    held = await store.claim(["lobby", "cellar"], "w1")
+    await redis.set(store._mail_key, "junk")
+    await store.commit([Commit(claim.hub, claim.token, claim.batch[-1].position) for claim in held])
+    await store._freed.idle()
+    assert caplog.text.count("2 hubs were not taken out of the indexes") == 1
+    assert "delete such keys" in caplog.text
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_who_asks_for_a_damaged_hub_is_told(redis, store):
