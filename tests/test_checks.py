@@ -148,6 +148,62 @@ def test_django_hub_before_channels_is_right(apps):
     assert found(INSTALLED_APPS=[*apps, *APPS]) == {}
 
 
+def redis_layer(*hosts, kind="core.RedisChannelLayer"):
+    return {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": {"hosts": list(hosts)}}}
+
+
+URL = "redis://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        URL,
+        ("127.0.0.1", 1),
+        {"address": URL},
+        {"address": URL, "socket_timeout": 5},
+        {"address": f"{URL}/0?socket_timeout=3"},
+        {"host": "127.0.0.1", "port": 1},
+    ],
+    ids=str,
+)
+def test_a_host_whose_reads_time_out_while_the_layer_waits_is_an_error(host, monkeypatch):
+    monkeypatch.setattr("redis.__version__", "8.0.0")
+    (error,) = found(CHANNEL_LAYERS=redis_layer(host)).values()
+    assert "every idle process ends with a TimeoutError" in error
+    # The fix, as it stands in the hint.
+    hint = error.partition("Write the host as ")[2].rstrip(".").replace("redis://…", URL)
+    assert found(CHANNEL_LAYERS=redis_layer(json.loads(hint))) == {}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        {"address": URL, "socket_timeout": 15},
+        {"address": URL, "socket_timeout": None},
+        {"address": f"{URL}/0?socket_timeout=6"},
+    ],
+    ids=str,
+)
+def test_a_host_whose_reads_may_take_longer_is_none(host, monkeypatch):
+    monkeypatch.setattr("redis.__version__", "8.0.0")
+    assert found(CHANNEL_LAYERS=redis_layer(host)) == {}
+
+
+@pytest.mark.parametrize("version", ["5.3.1", "7.4.0"])
+def test_before_redis_py_8_reads_take_as_long_as_they_take(version, monkeypatch):
+    monkeypatch.setattr("redis.__version__", version)
+    assert found(CHANNEL_LAYERS=redis_layer(URL)) == {}
+
+
+def test_several_hosts_are_an_error():
+    hosts = [{"address": f"redis://127.0.0.1:{port}", "socket_timeout": 15} for port in (1, 2)]
+    assert found(CHANNEL_LAYERS=redis_layer(*hosts)) == {
+        "django_hub.E002": "The channel layer has 2 hosts: messages to one process go to the wrong one "
+        "about half of the time. Give it one host."
+    }
+
+
 def test_several_warnings_come_together():
     assert set(
         found(DJANGO_HUB={"EMBEDDED_WORKER": False}, INSTALLED_APPS=["channels", "django_hub", *APPS])

@@ -49,6 +49,26 @@ async def test_a_layer_that_forgets_sooner_than_the_beat_makes_it_quicker(
     await store.mail("lobby")
 
 
+async def test_a_layer_that_lets_it_hang_is_listened_to_anew(
+    world: World, make: Any, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its receive neither fails nor returns: only what is not heard tells."""
+    settings.DJANGO_HUB = {"STORE": "memory", "BEAT": 0.02, "PROCESS_LEASE": 1.0}
+    settings.CHANNEL_LAYERS = FAULTY
+    store = world.use_store(FaultyStore())
+    world.layer.gates["receive"] = asyncio.Event()
+    ann = make("ann")
+    await ann.join()
+    await until(lambda: "Nothing comes from the channel layer any more" in caplog.text)
+    # The next receive is another one.
+    del world.layer.gates["receive"]
+    await hub_broadcast("lobby", "hello")
+    await until(lambda: ann.line.frames == ["hello"])
+    await ann.leave()
+    await world.relay.close()
+    await store.mail("lobby")
+
+
 async def test_what_it_says_to_itself_may_be_back_before_it_is_said(
     world: World, make: Any, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -58,7 +58,10 @@ def twisted_connection() -> Any:
 def daphne_protocol() -> Any:
     ws_protocol = pytest.importorskip("daphne.ws_protocol")
     protocol = ws_protocol.WebSocketFactory(server_class=None).buildProtocol(None)
-    protocol.state = protocol.STATE_CONNECTING  # set when it is connected
+    protocol.state, protocol.closeHandshakeTimeout = (
+        protocol.STATE_CONNECTING,
+        1,
+    )  # set when it is connected
     protocol.transport = twisted_connection()
     return protocol
 

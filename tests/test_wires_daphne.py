@@ -23,6 +23,7 @@ class Protocol:
 
     def __init__(self) -> None:
         self.state = self.STATE_OPEN
+        self.closeHandshakeTimeout = 1
         self.replies: list[dict[str, Any]] = []
         self.past: list[tuple[Any, ...]] = []
 

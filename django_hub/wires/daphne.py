@@ -13,8 +13,8 @@ Relied on, as of daphne 4.2.3 with Autobahn 26.10 and Twisted 26.10, on which it
 also daphne 4.2.2 with Autobahn 24.4 and Twisted 24.7:
 
 - the `send` of a websocket application is ``functools.partial(Server.handle_reply, protocol)``;
-- the protocol has ``state``, ``STATE_OPEN``, ``STATE_CONNECTING``, ``sendCloseFrame(code, reasonUtf8)`` and
-  ``sendMessage(payload, isBinary)``;
+- the protocol has ``state``, ``STATE_OPEN``, ``STATE_CONNECTING``, ``closeHandshakeTimeout``,
+  ``sendCloseFrame(code, reasonUtf8)`` and ``sendMessage(payload, isBinary)``;
 - its ``transport`` is a ``twisted.internet.tcp.Connection``, or a TLS layer above one (its ``transport``);
   with ``write``, ``unregisterProducer``, ``abortConnection``, and of the connection ``socket``,
   ``registerProducer``, ``unregisterProducer``, ``producer``, ``connected``, ``TLS``, and its buffer:
@@ -35,7 +35,17 @@ from django_hub.wires.direct import DirectWire
 
 logger = logging.getLogger(__name__)
 
-_DOOR = ("state", "STATE_OPEN", "STATE_CONNECTING", "sendCloseFrame", "sendMessage")
+# Seconds that a client has to answer a close.
+_ANSWER = 5
+
+_DOOR = (
+    "state",
+    "STATE_OPEN",
+    "STATE_CONNECTING",
+    "closeHandshakeTimeout",
+    "sendCloseFrame",
+    "sendMessage",
+)
 _TRANSPORT = ("write", "unregisterProducer", "abortConnection")
 _CONNECTION = (
     "socket.send",
@@ -185,6 +195,8 @@ def open_door(protocol: Any, send: _Send) -> _Send:
 async def _send(protocol: Any, send: _Send, message: dict[str, Any]) -> None:
     if message["type"] == "websocket.close" and protocol.state != protocol.STATE_CONNECTING:
         if protocol.state == protocol.STATE_OPEN:
+            # A slow client has megabytes to read before it, for which Autobahn's one second is too little.
+            protocol.closeHandshakeTimeout = max(protocol.closeHandshakeTimeout, _ANSWER)
             protocol.sendCloseFrame(message.get("code", 1000), message.get("reason", "").encode())
     elif protocol.state not in (protocol.STATE_OPEN, protocol.STATE_CONNECTING):
         raise ConnectionResetError("the connection is closed")

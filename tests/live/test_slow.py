@@ -60,6 +60,15 @@ async def test_it_is_closed_and_what_it_did_not_get_is_told(site: Site, kind: st
         assert len(got) <= undelivered[-1] < sent
 
 
+async def test_it_has_a_while_to_read_why(site: Site) -> None:
+    """Longer than the second that Autobahn gives a client to answer a close."""
+    async with site.member("slow") as slow:
+        await site.desk("broadcast_until_left('lobby', 'slow', 50_000)")
+        await asyncio.sleep(1.5)
+        assert numbers(await slow.read_up_to_close())
+        assert slow.close == (4008, "slow")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is asked of Linux' /proc")
 @pytest.mark.may_skip
 async def test_memory_stays_bounded(site: Site) -> None:
