@@ -69,8 +69,13 @@ async def used(settings, host, prefix, **django_hub):
         assert await asyncio.wait_for(layer.receive("events"), 5_000 * MS) == {"type": "hello"}
     finally:
         await layer.stop("events")
+        pools = [store._redis.connection_pool, layer.layer.connection(0).connection_pool]
         await store.close()
         await layer.layer.close_pools()
+        for pool in pools:
+            # Nobody closes what a pool asks its Sentinels with.
+            for sentinel in pool.sentinel_manager.sentinels if hasattr(pool, "sentinel_manager") else ():
+                await sentinel.aclose(close_connection_pool=True)
 
 
 @pytest.fixture
