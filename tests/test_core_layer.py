@@ -285,6 +285,24 @@ async def test_who_stops_leaves_as_much_as_there_is_room_for(layer):
     assert await received(layer, EVENTS, 3) == [0, 1, 2]
 
 
+async def test_who_may_not_ask_for_its_clients_id_receives_all_the_same(broker):
+    async with core_layer(broker) as layer:
+        redis = layer.layer.connection(0)
+        await redis.acl_setuser(
+            "plain", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-client|id"]
+        )
+    inner = RedisChannelLayer(hosts=[broker.url.replace("redis://", "redis://plain:any@")])
+    layer = CoreLayer(inner)
+    await layer.send(EVENTS, parcel(1))
+    assert await received(layer, EVENTS, 1) == [1]
+    receiving = asyncio.create_task(layer.receive(EVENTS))
+    await asyncio.sleep(0.05)
+    receiving.cancel()
+    await asyncio.wait([receiving])
+    await layer.stop(EVENTS)
+    await inner.close_pools()
+
+
 async def test_a_relay_that_stops_leaves_nothing(broker, layer):
     (channel,) = await channels(layer, 1)
     receiving = asyncio.create_task(layer.receive(channel))

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from django_hub.endings import end
 
@@ -69,7 +69,9 @@ class Tap:
         try:
             if self._client is None:
                 self._client = self._redis.client()
-                self._client_id = await self._client.client_id()
+                # Where an ACL denies it, a close cuts the pop off instead.
+                with contextlib.suppress(ResponseError):
+                    self._client_id = await self._client.client_id()
             while not self._closing:
                 popped = await self._client.bzpopmin(self._key, timeout=self._block)
                 if popped is not None:
