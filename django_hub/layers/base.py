@@ -18,7 +18,7 @@ from django_hub.exceptions import Damaged, Unavailable
 logger = logging.getLogger(__name__)
 
 # A channel that is full for so long, in seconds, is given up: all that is sent waits for it meanwhile.
-PATIENCE = 3.0
+PATIENCE = 10.0
 # Calls under way at once.
 _AT_ONCE = 32
 
