@@ -147,7 +147,7 @@ async def hub_broadcast(
 
     The condition is a plain function, called here, once for each member, before anything is sent; if it
     raises, nothing is sent. It costs a look at all members: to leave out a few, give their client ids as
-    ``exclude``. All members see a hub's broadcasts of one caller in the same order, each at most once.
+    ``exclude``. All members see a hub's broadcasts in the same order, whoever sent them, each at most once.
     Raises `InvalidMessage` (a TypeError) for what can't be sent.
     """
     name = _name(hub)

@@ -26,10 +26,6 @@ def check_configuration(**_: Any) -> list[checks.CheckMessage]:
     except (ImproperlyConfigured, InvalidChannelLayerError) as error:
         return [checks.Error(str(error), id="django_hub.E003")]
     found: list[checks.CheckMessage] = []
-    try:
-        store_host()
-    except ImproperlyConfigured as error:
-        found.append(checks.Error(str(error), id="django_hub.E005"))
     found += _check_hosts()
     if layer.in_memory and hub_settings.EMBEDDED_WORKER is False:
         found.append(
@@ -62,6 +58,13 @@ def _check_hosts() -> list[checks.CheckMessage]:
     """What is known to break channels_redis: see django/channels#1492 and django/channels_redis#422."""
     try:
         hosts = layer_hosts() or []
+        if used := [host for host in (*hosts, store_host()) if host is not None]:
+            from django_hub.stores.hosts import connect  # an extra: only there with Redis
+
+            for host in used:
+                connect(host)
+    except ImproperlyConfigured as error:
+        return [checks.Error(str(error), id="django_hub.E005")]
     except (ImportError, ValueError) as error:
         return [checks.Error(f"CHANNEL_LAYERS: {error}", id="django_hub.E005")]
     found: list[checks.CheckMessage] = []

@@ -1,11 +1,12 @@
 """What holds for all tests: no skipping where a run must be whole, and times of a slow machine."""
 
-from collections.abc import Generator
+import asyncio
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
 
-from tests.live.servers import SCALE
+from tests.live.servers import SCALE, Broker, valkey
 
 # The machine's load is no property of the code.
 hypothesis.settings.register_profile("django_hub", deadline=None, print_blob=True)
@@ -52,3 +53,12 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"skipped, and this run must be whole (--must-run): {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Broker]:
+    """A Valkey, or the server DJANGO_HUB_REDIS_SERVER names, for all tests of a module."""
+    server = valkey(appendonly="no")
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.stop())

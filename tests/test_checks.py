@@ -196,6 +196,21 @@ def test_before_redis_py_8_reads_take_as_long_as_they_take(version, monkeypatch)
     assert found(CHANNEL_LAYERS=redis_layer(URL)) == {}
 
 
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:1", "127.0.0.1:1", "redis://u:secret@127.0.0.1:port/0"], ids=str
+)
+@pytest.mark.parametrize("of", ["layer", "store"])
+def test_an_address_that_is_none_is_an_error_with_the_fix_and_without_the_password(address, of):
+    host = {"address": address, "socket_timeout": 15}
+    if of == "layer":
+        messages = found(CHANNEL_LAYERS=redis_layer(host))
+    else:
+        messages = found(CHANNEL_LAYERS=IN_MEMORY, DJANGO_HUB={"STORE": host})
+    assert list(messages) == ["django_hub.E005"]
+    assert 'Write it as {"address": "redis://localhost:6379/0"' in messages["django_hub.E005"]
+    assert "secret" not in messages["django_hub.E005"]
+
+
 def test_several_hosts_are_an_error():
     hosts = [{"address": f"redis://127.0.0.1:{port}", "socket_timeout": 15} for port in (1, 2)]
     assert found(CHANNEL_LAYERS=redis_layer(*hosts)) == {

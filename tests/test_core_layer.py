@@ -54,6 +54,15 @@ async def received(layer, channel, count):
         return [(await layer.receive(channel))["number"] for _ in range(count)]
 
 
+async def waits(layer):
+    """Return when somebody waits at the broker for a message."""
+
+    async def blocked():
+        return (await layer.layer.connection(0).info("clients"))["blocked_clients"]
+
+    await eventually(blocked)
+
+
 async def channels(layer, count=2):
     return [await layer.new_channel() for _ in range(count)]
 
@@ -218,8 +227,8 @@ async def test_the_dead_are_taken_out_of_groups_and_those_that_are_back_stay(lay
     dead, back = await channels(layer)
     for channel in (dead, back):
         await layer.group_add(GROUP, channel)
-    died = (await layer.layer.connection(0).time())[0] + 1
-    await asyncio.sleep(1.1)  # past that, by the broker's clock
+    seconds, microseconds = await layer.layer.connection(0).time()
+    died = seconds + microseconds / 1_000_000
     await layer.group_add(GROUP, back)
     for channel in (dead, back):
         await layer.bury(channel, died, [GROUP, "hub.cellar"])
@@ -270,7 +279,7 @@ async def test_a_receive_that_is_cancelled_loses_nothing(layer):
 async def test_who_stops_leaves_what_it_has_not_read_to_others(broker, layer):
     async with core_layer(broker) as other:
         receiving = asyncio.create_task(layer.receive(EVENTS))
-        await asyncio.sleep(0.05)
+        await waits(layer)
         receiving.cancel()
         await asyncio.wait([receiving])
         await layer.send(EVENTS, parcel(1))  # which the one that was cancelled takes
@@ -296,7 +305,7 @@ async def test_who_may_not_ask_for_its_clients_id_receives_all_the_same(broker):
     await layer.send(EVENTS, parcel(1))
     assert await received(layer, EVENTS, 1) == [1]
     receiving = asyncio.create_task(layer.receive(EVENTS))
-    await asyncio.sleep(0.05)
+    await waits(layer)
     receiving.cancel()
     await asyncio.wait([receiving])
     await layer.stop(EVENTS)
@@ -306,7 +315,7 @@ async def test_who_may_not_ask_for_its_clients_id_receives_all_the_same(broker):
 async def test_a_relay_that_stops_leaves_nothing(broker, layer):
     (channel,) = await channels(layer, 1)
     receiving = asyncio.create_task(layer.receive(channel))
-    await asyncio.sleep(0.05)
+    await waits(layer)
     receiving.cancel()
     await asyncio.wait([receiving])
     await asyncio.wait_for(layer.stop(channel), base.PATIENCE)

@@ -19,7 +19,7 @@ from django_hub.parcels import Entry, pack
 from django_hub.pump import pump
 from django_hub.sender import Sender
 from tests.apps import Line, make_connection
-from tests.live.servers import MS, eventually, valkey
+from tests.live.servers import MS, eventually
 
 pytestmark = pytest.mark.broker
 
@@ -39,14 +39,6 @@ got = []
 async def application(scope, receive, send):
     while True:
         got.append(await receive())
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = valkey(appendonly="no")
-    asyncio.run(server.start())
-    yield server
-    asyncio.run(server.stop())
 
 
 @pytest.fixture(params=["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])

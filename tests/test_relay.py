@@ -21,24 +21,13 @@ from tests.apps import world as world
 from tests.sockets import turns, until
 
 
-async def test_beats_refresh_the_groups_before_the_layer_forgets(
-    world: World, make: Any, settings: Any
+@pytest.mark.parametrize(
+    ("beat", "lease"), [(0.01, 1.0), (100.0, 200.0)], ids=["at a beat", "sooner than the next beat"]
+)
+async def test_groups_are_refreshed_before_the_layer_forgets(
+    world: World, make: Any, settings: Any, beat: float, lease: float
 ) -> None:
-    settings.DJANGO_HUB = {"STORE": "memory", "BEAT": 0.01, "PROCESS_LEASE": 1.0}
-    settings.CHANNEL_LAYERS = {"default": {**FAULTY["default"], "CONFIG": {"group_expiry": 0.03}}}
-    store = world.use_store(FaultyStore())
-    ann = make("ann")
-    await ann.join()
-    await until(lambda: world.layer.calls.count(("group_add", "hub.lobby")) > 2)
-    await ann.leave()
-    await world.relay.close()
-    await store.mail("lobby")
-
-
-async def test_a_layer_that_forgets_sooner_than_the_beat_makes_it_quicker(
-    world: World, make: Any, settings: Any
-) -> None:
-    settings.DJANGO_HUB = {"STORE": "memory", "BEAT": 100.0, "PROCESS_LEASE": 200.0}
+    settings.DJANGO_HUB = {"STORE": "memory", "BEAT": beat, "PROCESS_LEASE": lease}
     settings.CHANNEL_LAYERS = {"default": {**FAULTY["default"], "CONFIG": {"group_expiry": 0.03}}}
     store = world.use_store(FaultyStore())
     ann = make("ann")

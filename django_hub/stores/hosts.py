@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from channels_redis.utils import create_pool
+from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio import Redis
 
 
 def connect(host: dict[str, Any]) -> Redis:
     """A client for one entry of channels_redis' ``hosts``: ``address``, Sentinel, or ``host`` and ``port``.
 
-    It connects with its first command.
+    It connects with its first command. Raises `ImproperlyConfigured` for what is no host.
     """
-    return Redis(connection_pool=create_pool({**host, "decode_responses": True}))
+    try:
+        pool = create_pool({**host, "decode_responses": True})
+    except (ValueError, TypeError, KeyError) as error:
+        # It is told what is wrong and not which address: there may be a password in it.
+        raise ImproperlyConfigured(
+            "A Redis host, of the channel layer or of DJANGO_HUB['STORE'], is none: "
+            f"{type(error).__name__}: {error}. "
+            'Write it as {"address": "redis://localhost:6379/0", "socket_timeout": 15}.'
+        ) from error
+    return Redis(connection_pool=pool)

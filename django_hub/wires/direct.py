@@ -12,6 +12,7 @@ whose handshake is not done; and one that is closed, for the server to say so.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Sequence
 
@@ -22,29 +23,29 @@ from django_hub.wires.base import Outgoing
 _AT_ONCE = 64 * 1024
 
 
-class DirectWire(AsgiWire):
+class DirectWire(AsgiWire, ABC):
     __slots__ = ()
 
     # What each server's own wire knows
 
+    @abstractmethod
     def _is_open(self) -> bool:
         """The handshake is done, and nobody has begun to close."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _put(self, data: bytes) -> int:
         """Give the transport all of it, to be kept there if the kernel won't have it. May raise.
 
         How many bytes it holds then, as `_held`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _held(self) -> int:
         """How many bytes the transport holds: 0 when it is ready for more, and when it is lost."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _room(self) -> None:
         """Return when the transport has held nothing, or is lost. Several wires may wait at once."""
-        raise NotImplementedError
 
     # What follows from it
 

@@ -8,10 +8,8 @@ import asyncio
 import pytest
 
 from django_hub.events import read_body
-from django_hub.stores.hosts import connect
 from django_hub.stores.ops import Commit, Lease
 from django_hub.stores.redis import RedisStore
-from tests.live.servers import valkey
 from tests.stores.contract import join, leave, limits_for, post, say
 from tests.stores.faults import BadLine, Insistent, Loss
 from tests.stores.test_redis_machine import LET_TIME_GO_BY
@@ -19,21 +17,6 @@ from tests.stores.test_redis_machine import LET_TIME_GO_BY
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 LIMITS = limits_for(1000.0)
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = valkey(appendonly="no")
-    asyncio.run(server.start())
-    yield server
-    asyncio.run(server.stop())
-
-
-@pytest.fixture
-async def redis(server):
-    client = connect({"address": server.url, "socket_timeout": 15})
-    yield client
-    await client.aclose(close_connection_pool=True)
 
 
 class Day:

@@ -21,22 +21,6 @@ from tests.stores.contract import StoreContract, join, leave, limits_for, post, 
 pytestmark = pytest.mark.broker
 
 
-@pytest.fixture(scope="module")
-def server():
-    server = valkey(appendonly="no")
-    asyncio.run(server.start())
-    yield server
-    asyncio.run(server.stop())
-
-
-@pytest.fixture
-async def redis(server):
-    client = connect({"address": server.url, "socket_timeout": 15})
-    await client.flushall()
-    yield client
-    await client.aclose(close_connection_pool=True)
-
-
 class TestRedisStore(StoreContract):
     unit = 30 * MS
 
