@@ -51,7 +51,8 @@ def _run(name: str, seconds: float) -> dict[str, float]:
 
 
 async def _join(seconds: float) -> dict[str, float]:
-    from django_hub.connection import Bounds, Connection, Departure
+    from django_hub.bounds import Bounds
+    from django_hub.connection import Connection, Departure
     from django_hub.relay import get_relay
     from django_hub.wires.asgi import AsgiWire
 

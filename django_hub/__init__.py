@@ -33,11 +33,13 @@ from django_hub.api import (
     hub_remove,
     hub_send,
 )
+from django_hub.bounds import Bounds
 from django_hub.consumers import HubConsumer
 from django_hub.events import Joined, Left, Message
 from django_hub.exceptions import (
     Damaged,
     HubError,
+    InvalidBound,
     InvalidMessage,
     InvalidName,
     Refused,
@@ -50,12 +52,14 @@ from django_hub.messages import Close, Json
 from django_hub.workers import HubEvents
 
 __all__ = [
+    "Bounds",
     "Close",
     "Damaged",
     "Hub",
     "HubConsumer",
     "HubError",
     "HubEvents",
+    "InvalidBound",
     "InvalidMessage",
     "InvalidName",
     "Joined",

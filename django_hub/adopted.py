@@ -12,7 +12,8 @@ import contextvars
 import weakref
 from typing import Any
 
-from django_hub.connection import Bounds, Connection, Departure, user_id
+from django_hub.bounds import Bounds
+from django_hub.connection import Connection, Departure, user_id
 from django_hub.relay import Relay
 
 _adopted: weakref.WeakKeyDictionary[Any, dict[str, Connection]] = weakref.WeakKeyDictionary()
@@ -24,7 +25,13 @@ def adopted(websocket: Any) -> dict[str, Connection]:
 
 
 async def adopt(
-    relay: Relay, websocket: Any, hub: str, client_id: str, meta: dict[str, Any], events: str
+    relay: Relay,
+    websocket: Any,
+    hub: str,
+    client_id: str,
+    meta: dict[str, Any],
+    events: str,
+    bounds: Bounds,
 ) -> None:
     """Join the consumer's socket to a hub. Raises `TypeError` for what is no such consumer."""
     connections = _adopted.get(websocket) if _is_consumer(websocket) else None
@@ -46,7 +53,7 @@ async def adopt(
         # A SyncConsumer keeps its send wrapped for threads. The context is an empty one: the caller's may
         # hold the consumer, whose end we must not put off.
         wire=relay.wires.wire_for(getattr(send, "awaitable", send), contextvars.Context()),
-        bounds=Bounds(),
+        bounds=bounds,
     )
     try:
         await relay.clients.join(connection)

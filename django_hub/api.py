@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, TypeAlias
 
 from django_hub.adopted import adopt, adopted
+from django_hub.bounds import Bounds
 from django_hub.conf import get_settings
 from django_hub.connection import Departure
 from django_hub.effects import effects_in_hand
@@ -26,6 +27,7 @@ from django_hub.names import (
     require_client_id,
     require_events_channel,
     require_hub_name,
+    require_key,
 )
 from django_hub.parcels import Entry, Scope
 from django_hub.relay import get_relay
@@ -112,19 +114,21 @@ async def hub_members(hub: HubName | None = None) -> AsyncIterator[Member]:
 
 
 async def hub_send(
-    client_id: str, message: Sendable | Message | list[Any], hub: HubName | None = None
+    client_id: str, message: Sendable | Message | list[Any], hub: HubName | None = None, *, key: str = ""
 ) -> bool:
     """Send to one client. False, and no exception, where there is no such client.
 
     ``message`` is a str (text), bytes (binary), dict or `Json` (JSON), `Close`, an event (its data: an
     echo), or a list of these, sent in their order. Without ``hub``: the newest connection of that id,
-    in whatever hub. Raises `InvalidMessage` (a TypeError) for what can't be sent; then nothing is sent.
+    in whatever hub. ``key``: what the message is the newest of, see `Bounds.when_slow`.
+    Raises `InvalidMessage` (a TypeError) for what can't be sent; then nothing is sent.
 
     What one caller sends and broadcasts to a client arrives in that order. True says that the client
     was a member and the message is on its way; if its connection is dying it comes back in
     `Left.undelivered`, as far as it had reached the client's server.
     """
     require_client_id(client_id)
+    require_key(key)
     frames = [_encoded(each) for each in (message if isinstance(message, list) else [message])]
     found = await _find(client_id, hub)
     if found is None:
@@ -132,7 +136,8 @@ async def hub_send(
     name, address = found
     to = (address.connection,)
     sender = get_relay().sender
-    await _sent([sender.direct(address.process, Entry(name, frame, Scope.ONLY, to)) for frame in frames])
+    entries = [Entry(name, frame, Scope.ONLY, to, key) for frame in frames]
+    await _sent([sender.direct(address.process, entry) for entry in entries])
     return True
 
 
@@ -142,21 +147,24 @@ async def hub_broadcast(
     condition: Condition | None = None,
     *,
     exclude: Collection[str] = (),
+    key: str = "",
 ) -> None:
     """Send to all clients of a hub, or to those for whom ``condition(member)`` is true.
 
     The condition is a plain function, called here, once for each member, before anything is sent; if it
     raises, nothing is sent. It costs a look at all members: to leave out a few, give their client ids as
-    ``exclude``. All members see a hub's broadcasts in the same order, whoever sent them, each at most once.
+    ``exclude``. ``key``: what the message is the newest of, see `Bounds.when_slow`.
+    All members see a hub's broadcasts in the same order, whoever sent them, each at most once.
     Raises `InvalidMessage` (a TypeError) for what can't be sent.
     """
     name = _name(hub)
     frame = _encoded(message)
     left_out = _client_ids(exclude)
+    require_key(key)
     relay = get_relay()
     if condition is None:
         scope = Scope.EXCEPT if left_out else Scope.ALL
-        await _sent([relay.sender.broadcast(Entry(name, frame, scope, left_out))])
+        await _sent([relay.sender.broadcast(Entry(name, frame, scope, left_out, key))])
         return
     chosen = [
         member.connection
@@ -164,7 +172,7 @@ async def hub_broadcast(
         if member.client_id not in left_out and _holds(condition, member)
     ]
     if chosen:
-        await _sent([relay.sender.broadcast(Entry(name, frame, Scope.ONLY, tuple(chosen)))])
+        await _sent([relay.sender.broadcast(Entry(name, frame, Scope.ONLY, tuple(chosen), key))])
 
 
 async def hub_add(
@@ -174,20 +182,23 @@ async def hub_add(
     meta: dict[str, Any] | None = None,
     *,
     events: str = DEFAULT_EVENTS,
+    bounds: Bounds = Bounds(),  # noqa: B008 (frozen)
 ) -> str:
     """Put the socket of any Channels websocket consumer into a hub, and return its client id.
 
     ``websocket`` is the consumer itself; call this when it has accepted. It goes on as it was: what it
     receives stays its own, `hub_post` hands it on. It leaves with `hub_remove`, with its socket, or when
     the consumer ends in any other way. A consumer may be in several hubs. ``events`` is the channel of a
-    hub that isn't there yet. Waits while the store can't be reached.
-    Raises `InvalidName`, `InvalidMessage` (for ``meta``), `TypeError`.
+    hub that isn't there yet, ``bounds`` what may wait for this client. Waits while the store can't be
+    reached. Raises `InvalidName`, `InvalidMessage` (for ``meta``), `TypeError`.
     """
     name = _name(hub)
     require_events_channel(events)
     client_id = require_client_id(new_client_id() if client_id is None else client_id)
     plain = plain_meta(meta, get_settings().encoder)
-    await adopt(get_relay(), websocket, name, client_id, plain, events)
+    if not isinstance(bounds, Bounds):
+        raise TypeError(f"bounds is a Bounds(...); got {type(bounds).__name__}.")
+    await adopt(get_relay(), websocket, name, client_id, plain, events, bounds)
     return client_id
 
 

@@ -52,6 +52,11 @@ class Batcher(Generic[Item, Result]):
             self._task = asyncio.create_task(self._run(), context=contextvars.Context())
         return future
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits, and no call is in flight."""
+        return self._task is None
+
     def __len__(self) -> int:
         """How many items wait, those of the call in flight not counted."""
         return len(self._waiting)

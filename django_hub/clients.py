@@ -104,6 +104,13 @@ class Clients:
         """
         if connection.left is None:
             undelivered = connection.wire.abandon()
+            if connection.wire.dropped:
+                logger.info(
+                    "Client %s of hub %s was too slow for %d messages, which were dropped for newer ones",
+                    connection.client_id,
+                    connection.hub,
+                    connection.wire.dropped,
+                )
             connection.release()
             if connection.joined is not None:
                 self._fanout.remove(connection)

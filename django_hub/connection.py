@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django_hub.bounds import CLOSE_SLOW, Bounds
 from django_hub.events import Reason, describe, joined_body, left_body, message_body
 from django_hub.messages import Close
 from django_hub.stores.ops import Join, Leave, Outcome, Post
@@ -16,14 +17,6 @@ from django_hub.wires.base import Outgoing, Wire
 
 # Bytes of undelivered messages that a Left may carry: a thousand stuck clients must not fill a mailbox.
 _UNDELIVERED = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """How much may wait for one client before it counts as slow."""
-
-    max_queue_bytes: int = 1024 * 1024
-    max_queue_messages: int = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,19 +88,12 @@ class Connection:
         self.reader: asyncio.Task[None] | None = None
         self.ended: Callable[[Connection, Departure], None] = _nobody
         wire.broken = self._broken
+        wire.waits = self._keep_bounds
+        wire.latest = bounds.when_slow == "latest"
 
     def write(self, outgoing: Outgoing) -> bool:
-        """Send a frame, in order. False: it will never be written. Never waits, never raises."""
-        wire = self.wire
-        if not wire.write(outgoing):
-            return False
-        waiting = wire.waiting_frames
-        # A single message may be larger than what else may wait: that says nothing of the client.
-        if waiting > 1 and (
-            waiting > self.bounds.max_queue_messages or wire.waiting_bytes > self.bounds.max_queue_bytes
-        ):
-            self.ended(self, Departure(reason="slow", code=4008))
-        return True
+        """Send frames, in order. False: they will never be written. Never waits, never raises."""
+        return self.wire.write(outgoing)
 
     def close(self, code: int, reason: str = "") -> bool:
         """Close the socket behind the frames that wait. False: it is closed."""
@@ -163,6 +149,23 @@ class Connection:
         """Untie the knot of connection, wire and owner, so that memory is freed at once."""
         self.ended = _nobody
         self.wire.broken = _nobody_cares
+        self.wire.waits = _nobody_minds
+
+    def _keep_bounds(self) -> None:
+        while self._is_over():
+            if self.bounds.when_slow != "drop_oldest":
+                self.ended(self, Departure(reason="slow", code=CLOSE_SLOW))
+                return
+            if not self.wire.drop_oldest():
+                return
+
+    def _is_over(self) -> bool:
+        wire, bounds = self.wire, self.bounds
+        waiting = wire.waiting_frames
+        # A single message may be larger than what else may wait: that says nothing of the client.
+        return waiting > 1 and (
+            waiting > bounds.max_queue_messages or wire.waiting_bytes > bounds.max_queue_bytes
+        )
 
     def _broken(self, error: BaseException) -> None:
         self.ended(self, Departure(reason="write", error=f"{type(error).__name__}: {error}"))
@@ -191,3 +194,7 @@ def _nobody(connection: Connection, departure: Departure) -> None:
 
 def _nobody_cares(error: BaseException) -> None:
     """A wire whose connection has left."""
+
+
+def _nobody_minds() -> None:
+    """As above."""

@@ -11,8 +11,9 @@ from channels.consumer import AsyncConsumer
 from channels.exceptions import DenyConnection
 from django.core.exceptions import ImproperlyConfigured
 
+from django_hub.bounds import Bounds, WhenSlow
 from django_hub.conf import get_settings
-from django_hub.connection import Bounds, Connection, Departure, user_id
+from django_hub.connection import Connection, Departure, user_id
 from django_hub.exceptions import InvalidName, Refused
 from django_hub.members import plain_meta
 from django_hub.messages import Close, Sendable, encode
@@ -22,6 +23,7 @@ from django_hub.names import (
     require_client_id,
     require_events_channel,
     require_hub_name,
+    require_key,
 )
 from django_hub.relay import Relay, get_relay
 from django_hub.wires.base import Outgoing, Wire
@@ -62,9 +64,11 @@ class HubConsumer(AsyncConsumer):
     events: ClassVar[str] = DEFAULT_EVENTS
     #: A longer message closes the socket with 1009, before anything looks into it. In bytes.
     max_message_bytes: ClassVar[int] = 65536
-    #: A client for which more waits is too slow: it is closed with 4008, and leaves as ``slow``.
-    max_queue_bytes: ClassVar[int] = 1024 * 1024
-    max_queue_messages: ClassVar[int] = 10_000
+    _bounds: ClassVar[Bounds] = Bounds()
+    #: What may wait for a client, and what becomes of one for which more does: see `Bounds`.
+    max_queue_bytes: ClassVar[int] = _bounds.max_queue_bytes
+    max_queue_messages: ClassVar[int] = _bounds.max_queue_messages
+    when_slow: ClassVar[WhenSlow] = _bounds.when_slow
 
     #: The hub's name and the client's id: set before `on_message` is called.
     hub: str
@@ -78,6 +82,11 @@ class HubConsumer(AsyncConsumer):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         require_events_channel(cls.events)
+        cls._bounds = Bounds(
+            max_queue_bytes=cls.max_queue_bytes,
+            max_queue_messages=cls.max_queue_messages,
+            when_slow=cls.when_slow,
+        )
 
     # Hooks
 
@@ -129,12 +138,12 @@ class HubConsumer(AsyncConsumer):
         """
         return await self._relay.clients.post(self._connection, data)
 
-    async def send(self, message: Sendable) -> bool:  # type: ignore[override]
-        """Send to this client alone, past the hub. False: its socket is closed.
+    async def send(self, message: Sendable, *, key: str = "") -> bool:  # type: ignore[override]
+        """Send to this client alone, past the hub. False: its socket is closed. ``key``: see `Bounds`.
 
         Raises `InvalidMessage` for what can't be sent. Never waits.
         """
-        outgoing = Outgoing(encode(message, get_settings().encoder))
+        outgoing = Outgoing(encode(message, get_settings().encoder), key=require_key(key))
         return self._connection.write(outgoing)
 
     async def close(self, code: int = 1000, reason: str = "") -> bool:
@@ -195,7 +204,7 @@ class HubConsumer(AsyncConsumer):
             user_id=user_id(self.scope),
             events=self.events,
             wire=self._wire,
-            bounds=Bounds(max_queue_bytes=self.max_queue_bytes, max_queue_messages=self.max_queue_messages),
+            bounds=self._bounds,
         )
         connection.reader = asyncio.current_task()
         departure = Departure(reason="shutdown")

@@ -3,6 +3,7 @@
 HubError
 ├── InvalidName        (ValueError)  a hub name or client id that can't be used
 ├── InvalidMessage     (TypeError)   a message that can't become a frame
+├── InvalidBound       (ValueError)  a limit or policy of a consumer that can't be one
 ├── UnreadableEvent    (ValueError)  an entry of a mailbox that is no event
 ├── Refused                          raised in a HubConsumer's hooks: close with this code
 ├── Damaged                          what the store has of one hub can't be used
@@ -22,6 +23,10 @@ class InvalidName(HubError, ValueError):
 
 class InvalidMessage(HubError, TypeError):
     """A message that can't become a frame. Raised in the caller, before anybody is sent anything."""
+
+
+class InvalidBound(HubError, ValueError):
+    """A limit that is no number above 0, or a policy that does not exist."""
 
 
 class UnreadableEvent(HubError, ValueError):

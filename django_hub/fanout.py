@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from django_hub.batching import Batcher
 from django_hub.connection import Connection
-from django_hub.messages import Close, Frame
+from django_hub.messages import Close
 from django_hub.parcels import Entry, Scope
-from django_hub.wires.base import Outgoing
+from django_hub.wires.base import Outgoing, Wire
+
+logger = logging.getLogger(__name__)
 
 # A fan-out to many clients lets others run this often, looked at once in so many writes.
 _TURN = 0.005
@@ -19,12 +23,15 @@ _BACKLOG = 32
 # What waits for the same clients goes to each as one write, of about so many bytes at most.
 _JOINED = 64 * 1024
 
+# Wires of one kind are written to in one go.
+_ByKind: TypeAlias = list[tuple[type[Wire], list[Wire]]]
+
 
 class Fanout:
     """The local connections of each hub, and the one order in which all of them are written to."""
 
     def __init__(self) -> None:
-        self._hubs: dict[str, dict[str, Connection]] = {}
+        self._hubs: dict[str, _Local] = {}
         self._entries: Batcher[Sequence[Entry], None] = Batcher(self._deliver, most=_BACKLOG)
         self._turn_ends = 0.0
 
@@ -33,21 +40,32 @@ class Fanout:
         return len(self._hubs)
 
     def __iter__(self) -> Iterator[Connection]:
-        for connections in list(self._hubs.values()):
-            yield from list(connections.values())
+        for local in list(self._hubs.values()):
+            yield from list(local.connections.values())
 
     def add(self, connection: Connection) -> None:
-        self._hubs.setdefault(connection.hub, {})[connection.id] = connection
+        local = self._hubs.get(connection.hub)
+        if local is None:
+            local = self._hubs[connection.hub] = _Local()
+        local.connections[connection.id] = connection
+        local.by_kind = None
 
     def remove(self, connection: Connection) -> None:
-        connections = self._hubs.get(connection.hub, {})
-        connections.pop(connection.id, None)
-        if not connections:
-            self._hubs.pop(connection.hub, None)
+        local = self._hubs.get(connection.hub)
+        if local is not None:
+            local.connections.pop(connection.id, None)
+            local.by_kind = None
+            if not local.connections:
+                del self._hubs[connection.hub]
 
     def put(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
-        """Write entries to those they are for, behind all that was put before."""
+        """Write entries to those they are for, behind all that was put before. What fails is logged."""
         return self._entries.put(entries)
+
+    @property
+    def is_full(self) -> bool:
+        """So much waits here that nobody should add to it."""
+        return len(self._entries) > _BACKLOG
 
     async def room(self) -> None:
         """Return when not too much waits here."""
@@ -58,13 +76,21 @@ class Fanout:
 
     async def _deliver(self, parcels: Sequence[Sequence[Entry]]) -> Sequence[None]:
         for run in _runs(entry for entries in parcels for entry in entries):
-            outgoing = Outgoing(*run.frames)
-            for count, connection in enumerate(self._receivers(run.first), 1):
-                connection.write(outgoing)
-                if not count % _WRITES:
-                    await self._let_others()
-            await self._let_others()
+            try:
+                await self._write(run)
+            except Exception:
+                logger.exception("Frames for hub %s could not be written to its clients", run.first.hub)
         return [None] * len(parcels)
+
+    async def _write(self, run: _Run) -> None:
+        local = self._hubs.get(run.first.hub)
+        if local is None:
+            return
+        outgoing = Outgoing.joined([Outgoing(entry.frame, key=entry.key) for entry in run.entries])
+        for kind, wires in local.receivers(run.first):
+            for start in range(0, len(wires), _WRITES):
+                kind.write_to_all(wires[start : start + _WRITES], outgoing)
+                await self._let_others()
 
     async def _let_others(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -72,27 +98,50 @@ class Fanout:
             await asyncio.sleep(0)
             self._turn_ends = clock() + _TURN
 
-    def _receivers(self, entry: Entry) -> Iterable[Connection]:
-        # A copy: who joins or leaves while others get a turn must not disturb the walk.
-        connections = self._hubs.get(entry.hub, {})
+
+class _Local:
+    """The connections of one hub."""
+
+    __slots__ = ("by_kind", "connections")
+
+    def __init__(self) -> None:
+        self.connections: dict[str, Connection] = {}
+        #: The wires of them all, kept for the next broadcast where they are many.
+        self.by_kind: _ByKind | None = None
+
+    def receivers(self, entry: Entry) -> _ByKind:
+        """The wires of those an entry is for. Who joins or leaves meanwhile does not disturb a walk."""
+        connections = self.connections
         match entry.scope:
             case Scope.ALL:
-                return list(connections.values())
+                if self.by_kind is not None:
+                    return self.by_kind
+                by_kind = _by_kind(connections.values())
+                if len(connections) > _WRITES:
+                    self.by_kind = by_kind
+                return by_kind
             case Scope.ONLY:
-                return [connections[key] for key in entry.ids if key in connections]
+                return _by_kind(connections[key] for key in entry.ids if key in connections)
             case Scope.EXCEPT:
                 left_out = frozenset(entry.ids)
-                return [c for c in connections.values() if c.client_id not in left_out]
+                return _by_kind(c for c in connections.values() if c.client_id not in left_out)
+
+
+def _by_kind(connections: Iterable[Connection]) -> _ByKind:
+    found: dict[type[Wire], list[Wire]] = {}
+    for connection in connections:
+        found.setdefault(type(connection.wire), []).append(connection.wire)
+    return list(found.items())
 
 
 class _Run:
     """Entries of a hub that follow each other there and are for the same clients."""
 
-    __slots__ = ("_room", "first", "frames")
+    __slots__ = ("_room", "entries", "first")
 
     def __init__(self, first: Entry) -> None:
         self.first = first
-        self.frames: list[Frame] = [first.frame]
+        self.entries = [first]
         self._room = 0 if isinstance(first.frame, Close) else _JOINED - first.size
 
     def takes(self, entry: Entry) -> bool:
@@ -102,7 +151,7 @@ class _Run:
             or (entry.scope, entry.ids) != (self.first.scope, self.first.ids)
         ):
             return False
-        self.frames.append(entry.frame)
+        self.entries.append(entry)
         self._room -= entry.size
         return True
 

@@ -1,7 +1,7 @@
 """What a hub name and a client id may be, and which group stands for a hub.
 
-A name is any text of 1 to 200 characters, in any language. NUL and lone surrogates are refused: the
-first is cut off by C libraries and databases, the second can't be written as UTF-8.
+A name, and a message's key, is any text of 1 to 200 characters, in any language. NUL and lone surrogates
+are refused: the first is cut off by C libraries and databases, the second can't be written as UTF-8.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ def require_events_channel(channel: object) -> str:
         "An events channel is named with 1 to 99 ASCII letters, digits, hyphens, underscores or periods, "
         f"as in ChannelNameRouter; got {channel!r:.80}."
     )
+
+
+def require_key(key: object) -> str:
+    """``key`` itself if it can be that of a message (``""``: none); raises `InvalidName` if not."""
+    return "" if key == "" else _require(key, "key")
 
 
 def new_client_id() -> str:

@@ -29,16 +29,19 @@ class Scope(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    """``key``: what the frame is the newest of, see `Bounds.when_slow`; none: ``""``."""
+
     hub: str
     frame: Frame
     scope: Scope = Scope.ALL
     ids: tuple[str, ...] = ()
+    key: str = ""
 
     @property
     def size(self) -> int:
         """About how many bytes it adds to a parcel."""
         frame = len(self.frame.reason) if isinstance(self.frame, Close) else len(self.frame)
-        return frame + len(self.hub) + 40 * len(self.ids) + 16
+        return frame + len(self.hub) + 40 * len(self.ids) + len(self.key) + 16
 
 
 def pack(entries: Sequence[Entry], number: str = "") -> dict[str, Any]:
@@ -52,6 +55,7 @@ def pack(entries: Sequence[Entry], number: str = "") -> dict[str, Any]:
                 int(entry.scope),
                 list(entry.ids),
                 [entry.frame.code, entry.frame.reason] if isinstance(entry.frame, Close) else entry.frame,
+                entry.key,
             ]
             for entry in entries
         ],
@@ -63,7 +67,7 @@ def unpack(message: dict[str, Any]) -> list[Entry]:
     if message.get("type") != PARCEL:
         raise ValueError(f"expected a message of type {PARCEL!r}, got {message.get('type')!r:.80}")
     entries = []
-    for hub, scope, ids, packed in message["entries"]:
+    for hub, scope, ids, packed, key in message["entries"]:
         match packed:
             case str() | bytes():
                 frame: Frame = packed
@@ -73,7 +77,7 @@ def unpack(message: dict[str, Any]) -> list[Entry]:
                 raise ValueError(f"no frame: {packed!r:.80}")
         if not isinstance(hub, str) or not isinstance(ids, (list, tuple)):
             raise ValueError(f"no hub and ids: {hub!r:.80}, {ids!r:.80}")
-        if not all(isinstance(each, str) for each in ids):
-            raise ValueError(f"ids are text: {ids!r:.80}")
-        entries.append(Entry(hub, frame, Scope(scope), tuple(ids)))
+        if not all(isinstance(each, str) for each in (*ids, key)):
+            raise ValueError(f"ids and key are text: {ids!r:.80}, {key!r:.80}")
+        entries.append(Entry(hub, frame, Scope(scope), tuple(ids), key))
     return entries

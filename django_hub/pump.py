@@ -67,9 +67,4 @@ async def _pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], 
             seen[number] = None
             if len(seen) > _REMEMBERED:
                 del seen[next(iter(seen))]
-        fanout.put(entries).add_done_callback(_log)
-
-
-def _log(written: asyncio.Future[None]) -> None:
-    if not written.cancelled() and (error := written.exception()):
-        logger.error("A parcel could not be written to its clients", exc_info=error)
+        fanout.put(entries)

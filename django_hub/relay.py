@@ -203,6 +203,7 @@ class Relay:
         try:
             # A new one each time: a layer may have dropped the old one when its pump ended.
             self._process = await self._layer.new_channel()
+            self._layer.taken_by(self._process, self.fanout)
             self._life = await self.store.beat(self._process)
             # From one life of the relay to the next the store may lose its data as well.
             self._epoch = self._epoch or await self.store.epoch()

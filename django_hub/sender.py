@@ -35,9 +35,10 @@ class _Addressed:
 class Sender:
     """Hands entries to the layer, in an order that each client can't tell from that of the calls.
 
-    What waits goes together: entries for one target are one parcel. ``room`` is awaited before each layer
-    call; it lets a sender wait for the clients' fan-out in its own process. While the broker can't be
-    reached all wait, for ``patience`` seconds at most; then those who sent get `Unavailable`.
+    Within one process they are there when `broadcast` or `direct` returns. Else what waits goes together:
+    entries for one target are one parcel. ``room`` is awaited before each layer call; it lets a sender wait
+    for the clients' fan-out in its own process. While the broker can't be reached all wait, ``patience``
+    seconds at most; then those who sent get `Unavailable`.
     """
 
     def __init__(self, layer: Layer, room: Callable[[], Awaitable[None]], patience: float = 30.0) -> None:
@@ -51,14 +52,22 @@ class Sender:
     def broadcast(self, entry: Entry) -> Sent:
         """To all relays with clients in the hub. The future brings what went wrong, or None, when the layer
         has it."""
-        return self._waiting.put(_Addressed((Target(group_name(entry.hub), is_group=True),), entry))
+        return self._put(Target(group_name(entry.hub), is_group=True), entry)
 
     def direct(self, process: str, entry: Entry) -> Sent:
         """To connections of one relay, that of ``process``; otherwise as `broadcast`."""
-        return self._waiting.put(_Addressed((Target(process),), entry))
+        return self._put(Target(process), entry)
 
     async def idle(self) -> None:
         await self._waiting.idle()
+
+    def _put(self, target: Target, entry: Entry) -> Sent:
+        # Not past what waits.
+        if self._waiting.is_idle and self._layer.hand_over(target, entry):
+            done: Sent = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+        return self._waiting.put(_Addressed((target,), entry))
 
     async def _flush(self, items: Sequence[_Addressed]) -> Sequence[Exception | None]:
         try:

@@ -15,7 +15,8 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 
-from django_hub.connection import Bounds, Connection, Departure
+from django_hub.bounds import Bounds
+from django_hub.connection import Connection, Departure
 from django_hub.consumers import HubConsumer
 from django_hub.events import Event, Joined, Left, Message, read_body
 from django_hub.exceptions import Damaged, Unavailable

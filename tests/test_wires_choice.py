@@ -15,6 +15,7 @@ from django_hub.wires import choice, daphne
 from django_hub.wires.asgi import AsgiWire
 from django_hub.wires.choice import Wires
 from django_hub.wires.daphne import DaphneTlsWire, DaphneWire
+from django_hub.wires.direct import DirectWire
 from django_hub.wires.uvicorn import LegacyUvicornWire, UvicornWire
 
 
@@ -195,7 +196,7 @@ async def test_uvicorns_send_is_known(of_uvicorn: Any) -> None:
 
 async def test_uvicorns_is_found_behind_the_session_middleware(of_uvicorn: Any) -> None:
     wrapper = InstanceSessionWrapper({"cookies": {}}, uvicorn_send(of_uvicorn))
-    assert isinstance(make_wires().wire_for(wrapper.send), UvicornWire)
+    assert isinstance(make_wires().wire_for(wrapper.send), DirectWire)
 
 
 async def test_what_a_new_uvicorn_lacks_is_named(of_uvicorn: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -208,7 +209,7 @@ async def test_what_a_new_uvicorn_lacks_is_named(of_uvicorn: Any, caplog: pytest
         (record,) = caplog.records
         assert "This uvicorn is not as expected" in record.getMessage()
         assert f".{name}. " in record.getMessage()
-    assert isinstance(make_wires().wire_for(uvicorn_send(of_uvicorn)), UvicornWire)
+    assert isinstance(make_wires().wire_for(uvicorn_send(of_uvicorn)), DirectWire)
 
 
 # Any other

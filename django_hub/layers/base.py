@@ -8,12 +8,13 @@ import functools
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from channels.exceptions import ChannelFull
 
 from django_hub.backoff import waits
 from django_hub.exceptions import Damaged, Unavailable
+from django_hub.parcels import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ PATIENCE = 10.0
 # Calls under way at once.
 _AT_ONCE = 32
 
-__all__ = ["PATIENCE", "ChannelFull", "Layer", "Message", "Target", "told"]
+__all__ = ["PATIENCE", "ChannelFull", "Layer", "Message", "Taker", "Target", "told"]
 
 Message: TypeAlias = dict[str, Any]
 
@@ -33,6 +34,15 @@ class Target:
 
     name: str
     is_group: bool = False
+
+
+class Taker(Protocol):
+    """Who takes entries for one relay, on its loop."""
+
+    @property
+    def is_full(self) -> bool: ...
+
+    def put(self, entries: Sequence[Entry]) -> object: ...
 
 
 class Layer:
@@ -79,6 +89,13 @@ class Layer:
         """Raises `ChannelFull` where the channel is at its capacity, and `Unavailable`."""
         with told():
             await self.layer.send(channel, message)
+
+    def hand_over(self, target: Target, entry: Entry) -> bool:  # noqa: ARG002
+        """Give the entry to all relays there at once. False: the layer must send it, and nobody got it."""
+        return False
+
+    def taken_by(self, channel: str, taker: Taker) -> None:
+        """What is handed over to the channel goes to ``taker``, on the running loop."""
 
     async def deliver(self, messages: Mapping[Target, Message]) -> dict[Target, Exception]:
         """Send each target its message, waiting while a channel is full. Never raises.

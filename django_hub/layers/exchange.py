@@ -3,6 +3,8 @@
 That one walks all groups with every broadcast (13 ms with 20,000 hubs), drops what exceeds a channel's
 100 messages without a word, and wakes nobody who waits on another loop. Here a parcel is handed to the
 relays of its hub as it is; a sender waits while a relay has too much to do; loops and threads may be any.
+On one loop, which is the rule, an entry goes straight to its relays' fan-out: what a client says in one
+read of its socket is then there together, and goes to each client as one write.
 
 Events channels stay the in-memory layer's: the project's own messages to them arrive there.
 """
@@ -15,6 +17,9 @@ import threading
 import uuid
 from collections import deque
 from typing import Any
+
+from django_hub.layers.base import Taker, Target
+from django_hub.parcels import Entry
 
 # Parcels that may wait for one relay before those who send wait too.
 _WAITING = 64
@@ -30,12 +35,22 @@ class _Inbox:
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
         self._dropped = False
+        self.taker: Taker | None = None
 
     def drop(self) -> None:
         """Nobody takes any more. Called on the inbox's own loop."""
         self._dropped = True
         self._parcels.clear()
         self._emptied.set()
+
+    @property
+    def takes_now(self) -> bool:
+        """Its relay is on the running loop, has room, and nothing is on its way there by another one."""
+        return (
+            self.loop is asyncio.get_running_loop()
+            and self.taker is not None
+            and not (self._parcels or self._dropped or self.taker.is_full)
+        )
 
     async def take(self) -> dict[str, Any]:
         while not self._parcels:
@@ -91,6 +106,23 @@ class Exchange:
             channels.pop(channel, None)
             if not channels:
                 self._groups.pop(group, None)
+
+    def taken_by(self, channel: str, taker: Taker) -> None:
+        """What is handed over to the channel goes to ``taker``. Called on the loop of its relay."""
+        with self._lock:
+            self._inboxes[channel].taker = taker
+
+    def hand_over(self, target: Target, entry: Entry) -> bool:
+        """Give it to all relays there, where each can take it now. False: nobody got it."""
+        with self._lock:
+            channels = self._groups.get(target.name, ()) if target.is_group else (target.name,)
+            inboxes = [self._inboxes[channel] for channel in channels if channel in self._inboxes]
+        if not all(inbox.takes_now for inbox in inboxes):
+            return False
+        for inbox in inboxes:
+            if inbox.taker is not None:
+                inbox.taker.put((entry,))
+        return True
 
     async def receive(self, channel: str) -> dict[str, Any]:
         with self._lock:

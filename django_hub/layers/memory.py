@@ -9,8 +9,9 @@ from typing import Any
 
 from channels.layers import InMemoryChannelLayer
 
-from django_hub.layers.base import Layer, Message
+from django_hub.layers.base import Layer, Message, Taker, Target
 from django_hub.layers.exchange import Exchange
+from django_hub.parcels import Entry
 
 
 class InMemoryLayer(Layer):
@@ -30,6 +31,12 @@ class InMemoryLayer(Layer):
 
     async def new_channel(self) -> str:
         return self._exchange.new_channel()
+
+    def hand_over(self, target: Target, entry: Entry) -> bool:
+        return self._exchange.hand_over(target, entry)
+
+    def taken_by(self, channel: str, taker: Taker) -> None:
+        self._exchange.taken_by(channel, taker)
 
     async def stop(self, channel: str, unread: Sequence[Message] = ()) -> None:  # noqa: ARG002
         self._exchange.drop_channel(channel)

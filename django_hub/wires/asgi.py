@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from typing import Any, Self
 
 from django_hub.messages import Close
 from django_hub.wires.base import Outgoing
+from django_hub.wires.queue import Latest, Queue
 
 
 class AsgiWire:
     __slots__ = (
         "_broken",
-        "_bytes",
         "_closed",
         "_context",
         "_in_hand",
@@ -31,6 +30,9 @@ class AsgiWire:
         "_task",
         "_waiting",
         "broken",
+        "dropped",
+        "latest",
+        "waits",
     )
 
     def __init__(
@@ -46,47 +48,43 @@ class AsgiWire:
         self._task: asyncio.Task[None] | None = None
         self._in_hand: Outgoing | None = None
         # Made when first needed: most clients never make us wait, and an empty deque is 600 bytes.
-        self._waiting: deque[Outgoing] | None = None
-        self._bytes = 0
+        self._waiting: Queue | Latest | None = None
         self.broken: Callable[[BaseException], None] = _nobody
+        self.waits: Callable[[], None] = _nothing
+        self.latest = False
+        self.dropped = 0
 
     @property
     def waiting_bytes(self) -> int:
-        return self._bytes
+        hand, queue = self._in_hand, self._waiting
+        return (0 if hand is None else hand.size) + (0 if queue is None else queue.size)
 
     @property
     def waiting_frames(self) -> int:
-        if self._in_hand is None:
-            return 0
-        return len(self._in_hand.frames) + (len(self._waiting) if self._waiting else 0)
+        hand, queue = self._in_hand, self._waiting
+        return (0 if hand is None else len(hand.frames)) + (0 if queue is None else len(queue))
 
     @property
     def closed(self) -> bool:
         return self._closed
 
+    @classmethod
+    def write_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
+        for wire in wires:
+            wire.write(outgoing)
+
     def write(self, outgoing: Outgoing) -> bool:
-        if outgoing.several:
-            return [self.write(one) for one in outgoing.each][-1]
-        if self._closed:
-            if self._in_hand is not None and self._task is None:
-                # Broken: what comes until its owner knows belongs to what was not delivered.
-                self._queue(outgoing)
-            return False
-        if outgoing.close is not None:
-            self._closed = True
+        for single in outgoing.each:
+            written = self._write(single)
         if self._task is not None:
-            self._queue(outgoing)
-            return True
-        try:
-            steps = self._call(outgoing).__await__()
-            first = self._context.run(next, steps)
-        except StopIteration:
-            return True
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (the socket is broken)
-            self._in_hand = outgoing
-            self._break(error)
+            self.waits()
+        return written
+
+    def drop_oldest(self) -> bool:
+        if self._waiting is None or len(self._waiting) < 2:
             return False
-        self._wait(outgoing, _Rest(steps, first))
+        self._waiting.pop()
+        self.dropped += 1
         return True
 
     def abandon(self) -> list[str | bytes]:
@@ -95,7 +93,6 @@ class AsgiWire:
         given_up = [*self._not_taken(), *(self._waiting or ())]
         self._in_hand = None
         self._waiting = None
-        self._bytes = 0
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -122,9 +119,9 @@ class AsgiWire:
         """Done when the frames are taken."""
         return self._send(outgoing.asgi)
 
-    def _next(self, waiting: deque[Outgoing]) -> Outgoing:
+    def _next(self, waiting: Queue | Latest) -> Outgoing:
         """Take from what waits, which is one frame each."""
-        return waiting.popleft()
+        return waiting.pop()
 
     def _not_taken(self) -> Sequence[Outgoing]:
         """What of that in hand the client can't have got."""
@@ -132,38 +129,55 @@ class AsgiWire:
 
     # The rest
 
+    def _write(self, single: Outgoing) -> bool:
+        if self._closed:
+            if self._in_hand is not None and self._task is None:
+                # Broken: what comes until its owner knows belongs to what was not delivered.
+                self._queue(single)
+            return False
+        if single.close is not None:
+            self._closed = True
+        if self._task is not None:
+            self._queue(single)
+            return True
+        try:
+            steps = self._call(single).__await__()
+            first = self._context.run(next, steps)
+        except StopIteration:
+            return True
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (the socket is broken)
+            self._break(single, error)
+            return False
+        self._wait(single, _Rest(steps, first))
+        return True
+
     def _wait(self, outgoing: Outgoing, taken: Awaitable[None]) -> None:
         self._in_hand = outgoing
-        self._bytes += outgoing.size
         self._task = asyncio.get_running_loop().create_task(self._go_on(taken), context=self._context)
 
-    def _queue(self, outgoing: Outgoing) -> None:
+    def _queue(self, single: Outgoing) -> None:
         if self._waiting is None:
-            self._waiting = deque()
-        self._waiting.append(outgoing)
-        self._bytes += outgoing.size
+            self._waiting = Latest() if self.latest else Queue()
+        self.dropped += self._waiting.append(single)
 
     async def _go_on(self, taken: Awaitable[None]) -> None:
         try:
             await taken
-            self._taken()
+            self._in_hand = None
             while self._waiting:
                 self._in_hand = self._next(self._waiting)
                 await self._call(self._in_hand)
-                self._taken()
+                self._in_hand = None
         except Exception as error:  # noqa: BLE001 (as above)
             self._task = None
-            self._break(error)
+            self._break(self._in_hand, error)
         else:
             self._task = None
             self._waiting = None
 
-    def _taken(self) -> None:
-        if self._in_hand is not None:
-            self._bytes -= self._in_hand.size
-            self._in_hand = None
-
-    def _break(self, error: BaseException) -> None:
+    def _break(self, outgoing: Outgoing | None, error: BaseException) -> None:
+        """The socket is broken, with this in hand."""
+        self._in_hand = outgoing
         self._closed = self._broken = True
         self.broken(error)
 
@@ -193,3 +207,7 @@ class _Rest:
 
 def _nobody(error: BaseException) -> None:
     """A wire without an owner yet."""
+
+
+def _nothing() -> None:
+    """As above."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from django_hub.messages import Close, Frame
 from django_hub.wires import frames
@@ -16,11 +16,13 @@ from django_hub.wires import frames
 class Outgoing:
     """Frames on their way to any number of clients: what a wire needs of them is made once, for all.
 
-    Several go as one write where the wire can do that. A Close is always alone.
+    Several go as one write where the wire can do that. A Close is always alone. ``key``: of a single one,
+    what it is the newest of (see `Bounds.when_slow`).
     """
 
-    def __init__(self, *given: Frame) -> None:
+    def __init__(self, *given: Frame, key: str = "") -> None:
         self.frames = given
+        self.key = key
         self.close = given[0] if isinstance(given[0], Close) else None
         self.several = len(given) > 1
 
@@ -90,11 +92,16 @@ class Wire(Protocol):
     """One client's way out.
 
     Frames go out in the order of `write`, each once or, when the socket breaks, not at all. `write` never
-    waits and never raises: a frame that can't go at once waits in the wire, and a broken socket is told
-    to ``broken`` (set by the owner), once. After a Close, and after a break, nothing more is written.
+    waits and never raises: a frame that can't go at once waits in the wire, and its owner is told by
+    ``waits`` whenever more does. A broken socket is told to ``broken``, once. After a Close, and after a
+    break, nothing more is written. ``latest``: of the messages that wait with the same key only the newest
+    is written. ``dropped``: how many were not, for that or by `drop_oldest`.
     """
 
     broken: Callable[[BaseException], None]
+    waits: Callable[[], None]
+    latest: bool
+    dropped: int
 
     @property
     def waiting_bytes(self) -> int:
@@ -111,6 +118,15 @@ class Wire(Protocol):
 
     def write(self, outgoing: Outgoing) -> bool:
         """False: the wire is closed, the frames will never be written."""
+        ...
+
+    @classmethod
+    def write_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
+        """As `write` to each of them, which are all of this kind."""
+        ...
+
+    def drop_oldest(self) -> bool:
+        """Drop the oldest message that waits, but never the newest. False: there is none to drop."""
         ...
 
     def abandon(self) -> list[str | bytes]:

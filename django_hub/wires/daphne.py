@@ -27,10 +27,10 @@ import asyncio
 import contextvars
 import functools
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Self
 
-from django_hub.wires.base import Unfamiliar, require
+from django_hub.wires.base import Outgoing, Unfamiliar, require
 from django_hub.wires.direct import DirectWire
 
 logger = logging.getLogger(__name__)
@@ -80,16 +80,41 @@ class DaphneWire(DirectWire):
         self._open = protocol.STATE_OPEN
         self._send_now: Callable[[bytes], int] = connection.socket.send
 
+    @classmethod
+    def write_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
+        if outgoing.close is not None:
+            super().write_to_all(wires, outgoing)
+            return
+        data = outgoing.framed
+        size = len(data)
+        for wire in wires:
+            connection = wire._connection
+            if (
+                wire._straight
+                and wire._protocol.state == wire._open
+                and not connection.dataBuffer
+                and not connection._tempDataBuffer
+            ):
+                try:
+                    sent = wire._send_now(data)
+                except OSError:
+                    sent = 0
+                if sent != size:
+                    wire._transport.write(data[sent:])
+                    wire._hold(outgoing)
+            else:
+                wire.write(outgoing)
+
     def _is_open(self) -> bool:
         return bool(self._protocol.state == self._open)
 
     def _put(self, data: bytes) -> int:
         connection = self._connection
-        if not connection.dataBuffer and not connection._tempDataBuffer:  # noqa: SLF001 (see on top)
+        if not connection.dataBuffer and not connection._tempDataBuffer:
             try:
                 sent = self._send_now(data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
+            except OSError:
+                sent = 0  # full; or broken, which Twisted finds out by itself, and tells
             if sent == len(data):
                 return 0
             data = data[sent:]
@@ -100,7 +125,7 @@ class DaphneWire(DirectWire):
         connection = self._connection
         if not connection.connected:
             return 0
-        size: int = len(connection.dataBuffer) - connection.offset + connection._tempDataLen  # noqa: SLF001
+        size: int = len(connection.dataBuffer) - connection.offset + connection._tempDataLen
         return size
 
     async def _room(self) -> None:

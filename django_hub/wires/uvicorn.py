@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar, Self
 
 from django_hub.wires.base import Outgoing, require
 from django_hub.wires.direct import DirectWire
@@ -36,18 +37,12 @@ _TRANSPORT = (
 )
 
 
-class UvicornWire(DirectWire):
-    """For ``websockets-sansio`` and ``wsproto``."""
+class _TransportWire(DirectWire):
+    """What all three have in common."""
 
     __slots__ = ("_protocol", "_transport")
 
-    needed: tuple[str, ...] = (
-        *_TRANSPORT,
-        "handshake_complete",
-        "close_sent",
-        "disconnected",
-        "writable.wait",
-    )
+    needed: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -63,20 +58,51 @@ class UvicornWire(DirectWire):
         secure = self._transport.get_extra_info("sslcontext") is not None
         self._transport.set_write_buffer_limits(1 if secure else 0, 0)
 
-    def _is_open(self) -> bool:
-        protocol = self._protocol
-        return protocol.handshake_complete and not protocol.close_sent and not self._transport.is_closing()
-
     def _put(self, data: bytes) -> int:
         transport = self._transport
         transport.write(data)
         size: int = transport.get_write_buffer_size()
         return size
 
+    @abstractmethod
+    def _is_lost(self) -> bool:
+        """The connection is gone."""
+
     def _held(self) -> int:
         # Of a lost connection TLS can't say, or not the truth.
         size: int = 0 if self._is_lost() else self._transport.get_write_buffer_size()
         return size
+
+    def abort(self) -> bool:
+        self._transport.abort()
+        return True
+
+
+class UvicornWire(_TransportWire):
+    """For ``websockets-sansio`` and ``wsproto``."""
+
+    __slots__ = ()
+
+    needed = (*_TRANSPORT, "handshake_complete", "close_sent", "disconnected", "writable.wait")
+
+    @classmethod
+    def write_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
+        if outgoing.close is not None:
+            super().write_to_all(wires, outgoing)
+            return
+        data = outgoing.framed
+        for wire in wires:
+            transport = wire._transport
+            if wire._straight and not wire._protocol.close_sent and not transport.is_closing():
+                transport.write(data)
+                if transport.get_write_buffer_size():
+                    wire._hold(outgoing)
+            else:
+                wire.write(outgoing)
+
+    def _is_open(self) -> bool:
+        protocol = self._protocol
+        return protocol.handshake_complete and not protocol.close_sent and not self._transport.is_closing()
 
     def _is_lost(self) -> bool:
         return bool(self._protocol.disconnected)
@@ -84,12 +110,8 @@ class UvicornWire(DirectWire):
     async def _room(self) -> None:
         await self._protocol.writable.wait()
 
-    def abort(self) -> bool:
-        self._transport.abort()
-        return True
 
-
-class LegacyUvicornWire(UvicornWire):
+class LegacyUvicornWire(_TransportWire):
     """For ``websockets``."""
 
     __slots__ = ()
@@ -146,7 +168,7 @@ def make(
     protocol: Any,
     send: Callable[[dict[str, Any]], Awaitable[None]],
     context: contextvars.Context | None = None,
-) -> UvicornWire:
+) -> DirectWire:
     """The wire for a protocol object of uvicorn's. Raises `Unfamiliar`."""
     kind = LegacyUvicornWire if hasattr(protocol, "asgi_send") else UvicornWire
     return kind(protocol, send, context)
