@@ -61,9 +61,9 @@ class Batcher(Generic[Item, Result]):
         """How many items wait, those of the call in flight not counted."""
         return len(self._waiting)
 
-    async def at_most(self, count: int) -> None:
-        """Return when no more than ``count`` items wait."""
-        while len(self._waiting) > count and self._task is not None:
+    async def taken(self) -> None:
+        """Return when the next items are taken, or none waits."""
+        if self._task is not None:
             if self._taken is None:
                 self._taken = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._taken)

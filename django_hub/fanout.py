@@ -18,10 +18,12 @@ logger = logging.getLogger(__name__)
 # A fan-out to many clients lets others run this often, looked at once in so many writes.
 _TURN = 0.005
 _WRITES = 64
-# Parcels that may wait here before those who send, and the pump, are held up.
-_BACKLOG = 32
 # What waits for the same clients goes to each as one write, of about so many bytes at most.
 _JOINED = 64 * 1024
+# Parcels, and their bytes, that may wait here before those who send, and the pump, are held up. A sender
+# that is faster than the network would else fill its clients' queues before the loop had a look at them.
+_BACKLOG = 32
+_BACKLOG_BYTES = _JOINED
 
 # Wires of one kind are written to in one go.
 _ByKind: TypeAlias = list[tuple[type[Wire], list[Wire]]]
@@ -33,6 +35,7 @@ class Fanout:
     def __init__(self) -> None:
         self._hubs: dict[str, _Local] = {}
         self._entries: Batcher[Sequence[Entry], None] = Batcher(self._deliver, most=_BACKLOG)
+        self._bytes = 0
         self._turn_ends = 0.0
 
     def __len__(self) -> int:
@@ -60,22 +63,26 @@ class Fanout:
 
     def put(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
         """Write entries to those they are for, behind all that was put before. What fails is logged."""
+        self._bytes += sum(entry.size for entry in entries)
         return self._entries.put(entries)
 
     @property
     def is_full(self) -> bool:
         """So much waits here that nobody should add to it."""
-        return len(self._entries) > _BACKLOG
+        return len(self._entries) > _BACKLOG or self._bytes > _BACKLOG_BYTES
 
     async def room(self) -> None:
         """Return when not too much waits here."""
-        await self._entries.at_most(_BACKLOG)
+        while self.is_full:
+            await self._entries.taken()
 
     async def idle(self) -> None:
         await self._entries.idle()
 
     async def _deliver(self, parcels: Sequence[Sequence[Entry]]) -> Sequence[None]:
-        for run in _runs(entry for entries in parcels for entry in entries):
+        entries = [entry for parcel in parcels for entry in parcel]
+        self._bytes -= sum(entry.size for entry in entries)
+        for run in _runs(entries):
             try:
                 await self._write(run)
             except Exception:

@@ -292,7 +292,7 @@ class Line:
 
 
 def make_connection(
-    client_id: str = "ann", hub: str = "lobby", line: Line | None = None, **bounds: int
+    client_id: str = "ann", hub: str = "lobby", line: Line | None = None, **bounds: Any
 ) -> Connection:
     return Connection(
         hub=hub,

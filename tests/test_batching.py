@@ -167,30 +167,21 @@ async def test_idle_waits_for_what_was_put_in_by_a_result(desk):
     assert desk.batches == [["a"], ["b"]]
 
 
-async def test_at_most_returns_at_once_where_there_is_room(desk):
-    batcher = Batcher(desk)
-    await asyncio.wait_for(batcher.at_most(0), 1)
-    future = batcher.put("a")
-    await asyncio.wait_for(batcher.at_most(1), 1)
-    desk.open()
-    await future
+async def test_where_nothing_waits_there_is_nothing_to_be_taken(desk):
+    await asyncio.wait_for(Batcher(desk).taken(), 1)
 
 
-async def test_at_most_waits_until_there_is_room(desk):
+async def test_it_tells_when_some_are_taken(desk):
     batcher = Batcher(desk, most=2)
     futures = [batcher.put(number) for number in range(6)]
     await turn()
-    assert len(batcher) == 4
-    rooms = {count: asyncio.create_task(batcher.at_most(count)) for count in (4, 3, 1, 0)}
-    await turn()
-    assert [count for count, room in rooms.items() if room.done()] == [4]
-    desk.open(1)
-    await turn()
-    assert [count for count, room in rooms.items() if room.done()] == [4, 3]
-    desk.open(1)
-    await asyncio.gather(*rooms.values())
-    assert len(batcher) == 0
-    desk.open(1)
+    for waiting in (2, 0, 0):
+        taken = asyncio.create_task(batcher.taken())
+        await turn()
+        assert not taken.done()
+        desk.open(1)
+        await asyncio.wait_for(taken, 5)
+        assert len(batcher) == waiting
     await asyncio.gather(*futures)
 
 
@@ -198,7 +189,7 @@ async def test_one_that_gives_up_waiting_for_room_holds_up_nobody(desk):
     batcher = Batcher(desk, most=1)
     futures = [batcher.put(number) for number in range(3)]
     await turn()
-    impatient, patient = (asyncio.create_task(batcher.at_most(0)) for _ in range(2))
+    impatient, patient = (asyncio.create_task(batcher.taken()) for _ in range(2))
     await turn()
     impatient.cancel()
     desk.open()
@@ -218,7 +209,7 @@ async def test_a_cancelled_call_gives_up_its_batch_and_what_comes_next_goes_on()
     batcher = Batcher(call)
     future = batcher.put("hang")
     await hang.wait()
-    room = asyncio.create_task(batcher.at_most(0))
+    room = asyncio.create_task(batcher.taken())
     (task,) = asyncio.all_tasks() - {asyncio.current_task(), room}
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

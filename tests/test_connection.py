@@ -10,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django_hub import connection as module
 from django_hub.connection import Connection, Departure, user_id
 from django_hub.events import read_body
+from django_hub.messages import Close
 from django_hub.wires.base import Outgoing
 from tests.apps import EVENTS, Line, make_connection, tell
 from tests.apps import world as world
@@ -75,6 +76,72 @@ async def test_empty_messages_count_as_messages(line: Line) -> None:
     write(connection, "", "", "")
     assert ends.departures == [Departure(reason="slow", code=4008)]
     connection.wire.abandon()
+
+
+async def test_where_it_is_to_drop_the_oldest_the_newest_stay(line: Line) -> None:
+    line.taking.clear()
+    connection = make_connection(line=line, max_queue_messages=3, when_slow="drop_oldest")
+    ends = Ends(connection)
+    assert write(connection, *"abcdef") == [True] * 6
+    assert (ends.departures, connection.wire.dropped) == ([], 3)
+    line.taking.set()
+    await connection.wire.drained()
+    # The first was with the server before.
+    assert line.frames == ["a", "e", "f"]
+
+
+async def test_the_oldest_are_dropped_by_their_bytes_too(line: Line) -> None:
+    line.taking.clear()
+    connection = make_connection(line=line, max_queue_bytes=10, when_slow="drop_oldest")
+    write(connection, "aaaa", "bbb", "ccc", "dddd")
+    assert (connection.wire.waiting_bytes, connection.wire.dropped) == (8, 2)
+    write(connection, "x" * 100)
+    assert (connection.wire.waiting_frames, connection.wire.dropped) == (2, 3)
+    connection.wire.abandon()
+
+
+async def test_a_close_is_not_dropped(line: Line) -> None:
+    line.taking.clear()
+    connection = make_connection(line=line, max_queue_messages=2, when_slow="drop_oldest")
+    write(connection, "a", "b", Close(4000))
+    line.taking.set()
+    await connection.wire.drained()
+    assert line.frames == ["a", 4000]
+
+
+async def test_where_the_latest_counts_one_of_a_key_waits(line: Line) -> None:
+    line.taking.clear()
+    connection = make_connection(line=line, max_queue_messages=4, when_slow="latest")
+    ends = Ends(connection)
+    write(connection, "in hand")
+    for number in range(100):
+        connection.write(Outgoing(f"EUR {number}", key="EUR"))
+        connection.write(Outgoing(f"USD {number}", key="USD"))
+    assert (ends.departures, connection.wire.dropped) == ([], 198)
+    write(connection, "no key")
+    line.taking.set()
+    await connection.wire.drained()
+    assert line.frames == ["in hand", "EUR 99", "USD 99", "no key"]
+
+
+async def test_where_the_latest_counts_too_much_else_is_slow(line: Line) -> None:
+    line.taking.clear()
+    connection = make_connection(line=line, max_queue_messages=2, when_slow="latest")
+    ends = Ends(connection)
+    write(connection, "1", "2", "3")
+    assert ends.departures == [Departure(reason="slow", code=4008)]
+    connection.wire.abandon()
+
+
+@pytest.mark.parametrize("when_slow", ["close", "drop_oldest"])
+async def test_a_key_is_nothing_to_the_others(line: Line, when_slow: str) -> None:
+    line.taking.clear()
+    connection = make_connection(line=line, when_slow=when_slow)
+    for text in "abc":
+        connection.write(Outgoing(text, key="EUR"))
+    line.taking.set()
+    await connection.wire.drained()
+    assert line.frames == ["a", "b", "c"]
 
 
 async def test_a_large_message_that_is_taken_at_once_is_not_slow(line: Line) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from django_hub.layers import exchange as module
+from django_hub.layers.base import Target
 from django_hub.layers.exchange import Exchange
+from django_hub.parcels import Entry
 from tests.apps import world as world
 from tests.sockets import turns, until
 
@@ -129,3 +131,71 @@ def run(loop: asyncio.AbstractEventLoop, call: Any) -> Any:
         return loop.run_until_complete(call())
     finally:
         loop.close()
+
+
+# What is handed over at once
+
+
+class Taking:
+    def __init__(self) -> None:
+        self.taken: list[Entry] = []
+        self.is_full = False
+
+    def put(self, entries: Any) -> None:
+        self.taken += entries
+
+
+HELLO = Entry("lobby", "hello")
+
+
+def taken_by(exchange: Exchange, group: str = "group") -> tuple[str, Taking]:
+    channel, taking = exchange.new_channel(), Taking()
+    exchange.taken_by(channel, taking)
+    exchange.group_add(group, channel)
+    return channel, taking
+
+
+async def test_an_entry_is_there_at_once(exchange: Exchange) -> None:
+    (ann, of_ann), (_, of_bob), (_, of_cy) = (
+        taken_by(exchange, group) for group in ("group", "group", "other")
+    )
+    assert exchange.hand_over(Target("group", is_group=True), HELLO)
+    assert (of_ann.taken, of_bob.taken, of_cy.taken) == ([HELLO], [HELLO], [])
+    assert exchange.hand_over(Target(ann), HELLO)
+    assert (of_ann.taken, of_bob.taken) == ([HELLO, HELLO], [HELLO])
+
+
+@pytest.mark.parametrize("target", [Target("nobody", is_group=True), Target("relay!gone")])
+async def test_to_nobody_it_is_done_at_once(exchange: Exchange, target: Target) -> None:
+    assert exchange.hand_over(target, HELLO)
+
+
+async def test_it_does_not_overtake_a_parcel(exchange: Exchange) -> None:
+    channel, taking = taken_by(exchange)
+    await exchange.send(channel, parcel(1))
+    assert not exchange.hand_over(Target(channel), HELLO)
+    await take(exchange, channel, 1)
+    assert exchange.hand_over(Target(channel), HELLO)
+    assert taking.taken == [HELLO]
+
+
+async def test_where_one_is_full_nobody_gets_it(exchange: Exchange) -> None:
+    (_, of_ann), (_, of_bob) = taken_by(exchange), taken_by(exchange)
+    of_bob.is_full = True
+    assert not exchange.hand_over(Target("group", is_group=True), HELLO)
+    assert of_ann.taken == of_bob.taken == []
+
+
+async def test_a_relay_on_another_loop_is_not_reached_at_once(exchange: Exchange) -> None:
+    channel, taking = taken_by(exchange)
+
+    async def elsewhere() -> bool:
+        return exchange.hand_over(Target(channel), HELLO)
+
+    assert not await asyncio.to_thread(asyncio.run, elsewhere())
+    assert taking.taken == []
+
+
+async def test_a_channel_that_nobody_takes_from_at_once(exchange: Exchange) -> None:
+    channel = exchange.new_channel()
+    assert not exchange.hand_over(Target(channel), HELLO)

@@ -171,6 +171,42 @@ async def test_room_is_what_few_wait(room: Room, monkeypatch: pytest.MonkeyPatch
     assert len(room.lines["0"].frames) == count
 
 
+async def test_who_comes_into_a_large_hub_between_two_is_in_the_second(room: Room) -> None:
+    everybody = [str(number) for number in range(2 * module._WRITES)]
+    room.enter(*everybody)
+    await room.put(Entry("lobby", "1"))
+    room.leave("0")
+    room.enter("late")
+    await room.put(Entry("lobby", "2"))
+    assert room.sent()["0"] == ["1"]
+    assert room.sent()["late"] == ["2"]
+    assert all(room.sent()[client_id] == ["1", "2"] for client_id in everybody[1:])
+
+
+async def test_wires_of_several_kinds(room: Room) -> None:
+    room.enter("ann", "bob", "cy")
+    wire = Writes()
+    room.connections["bob"].wire = wire
+    await room.put(Entry("lobby", "hello"))
+    assert room.sent() == {"ann": ["hello"], "bob": [], "cy": ["hello"]}
+    assert wire.given == [("hello",)]
+
+
+async def test_one_that_fails_is_told_and_the_next_ones_go(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Writes):
+        def write(self, outgoing: Outgoing) -> bool:
+            raise ZeroDivisionError
+
+    room.enter("ann")
+    room.enter("bob", hub="elsewhere")
+    room.connections["ann"].wire = Failing()
+    await room.put(Entry("lobby", "1"), Entry("elsewhere", "2"))
+    assert room.sent()["bob"] == ["2"]
+    assert "Frames for hub lobby could not be written" in caplog.text
+
+
 # What waits for the same clients goes as one write
 
 

@@ -65,23 +65,23 @@ def test_an_entry_cannot_be_changed():
         Entry("lobby", "hi").hub = "cellar"
 
 
-GOOD = ["lobby", 0, [], "hi"]
+GOOD = ["lobby", 0, [], "hi", ""]
 NO_PARCELS = {
     "nothing": {},
     "another type": {"type": "hub.wake", "entries": [GOOD]},
     "no entries": {"type": PARCEL},
     "entries that are no list": {"type": PARCEL, "entries": 5},
     "an entry that is no list": {"type": PARCEL, "entries": [5]},
-    "an entry too short": {"type": PARCEL, "entries": [GOOD[:3]]},
+    "an entry too short": {"type": PARCEL, "entries": [GOOD[:4]]},
     "an entry too long": {"type": PARCEL, "entries": [[*GOOD, 1]]},
-    "an unknown scope": {"type": PARCEL, "entries": [["lobby", 9, [], "hi"]]},
-    "a scope that is text": {"type": PARCEL, "entries": [["lobby", "ALL", [], "hi"]]},
-    "a scope that is a list": {"type": PARCEL, "entries": [["lobby", [], [], "hi"]]},
-    "ids that are no list": {"type": PARCEL, "entries": [["lobby", 0, 5, "hi"]]},
-    "a frame that is a number": {"type": PARCEL, "entries": [["lobby", 0, [], 5]]},
-    "a frame that is nothing": {"type": PARCEL, "entries": [["lobby", 0, [], None]]},
-    "a close without a reason": {"type": PARCEL, "entries": [["lobby", 0, [], [1000]]]},
-    "a close of a text": {"type": PARCEL, "entries": [["lobby", 0, [], ["1000", "why"]]]},
+    "an unknown scope": {"type": PARCEL, "entries": [["lobby", 9, [], "hi", ""]]},
+    "a scope that is text": {"type": PARCEL, "entries": [["lobby", "ALL", [], "hi", ""]]},
+    "a scope that is a list": {"type": PARCEL, "entries": [["lobby", [], [], "hi", ""]]},
+    "ids that are no list": {"type": PARCEL, "entries": [["lobby", 0, 5, "hi", ""]]},
+    "a frame that is a number": {"type": PARCEL, "entries": [["lobby", 0, [], 5, ""]]},
+    "a frame that is nothing": {"type": PARCEL, "entries": [["lobby", 0, [], None, ""]]},
+    "a close without a reason": {"type": PARCEL, "entries": [["lobby", 0, [], [1000], ""]]},
+    "a close of a text": {"type": PARCEL, "entries": [["lobby", 0, [], ["1000", "why"], ""]]},
     "a bad entry behind a good one": {"type": PARCEL, "entries": [GOOD, 5]},
 }
 
@@ -94,8 +94,20 @@ def test_what_is_no_parcel_is_refused_as_a_whole(message):
 
 @pytest.mark.parametrize(
     "entry",
-    [[5, 0, [], "hi"], [["lobby"], 0, [], "hi"], ["lobby", 0, "abc", "hi"], ["lobby", 0, [[1]], "hi"]],
-    ids=["a hub that is a number", "a hub that is a list", "ids that are a text", "ids that are lists"],
+    [
+        [5, 0, [], "hi", ""],
+        [["lobby"], 0, [], "hi", ""],
+        ["lobby", 0, "abc", "hi", ""],
+        ["lobby", 0, [[1]], "hi", ""],
+        [*GOOD[:4], 5],
+    ],
+    ids=[
+        "a hub that is a number",
+        "a hub that is a list",
+        "ids that are a text",
+        "ids that are lists",
+        "a key that is a number",
+    ],
 )
 def test_an_entry_whose_names_are_no_text_is_refused(entry):
     """It would fail only in the fan-out, together with the good entries behind it."""
@@ -112,7 +124,7 @@ def test_any_garbage_raises_one_of_three_errors_or_is_read(message):
     assert all(isinstance(entry, Entry) for entry in entries)
 
 
-@given(st.lists(st.lists(ANYTHING, min_size=4, max_size=4)))
+@given(st.lists(st.lists(ANYTHING, min_size=5, max_size=5)))
 def test_entries_of_garbage_raise_one_of_three_errors_or_are_read(entries):
     try:
         read = unpack({"type": PARCEL, "entries": entries})

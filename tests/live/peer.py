@@ -78,7 +78,10 @@ class Peer:
         """The next so many messages."""
         async with asyncio.timeout(PATIENCE):
             while len(self.messages) < count:
-                await self._read_some()
+                if not await self._read_some():
+                    raise AssertionError(
+                        f"the connection ended ({self.close}); read: {self.messages!r:.200}"
+                    )
         taken, self.messages = self.messages[:count], self.messages[count:]
         return taken
 

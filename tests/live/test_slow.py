@@ -69,16 +69,27 @@ async def test_it_has_a_while_to_read_why(site: Site) -> None:
         assert slow.close == (4008, "slow")
 
 
+async def broadcast_to(site: Site, reader: Peer, count: int, keys: int = 0) -> None:
+    """So many messages of 10,000 bytes, no faster than this one reads them."""
+    for start in range(0, count, 20):
+        await site.desk(f"broadcast('lobby', {start}, {start + 20}, 10_000, {keys})")
+        assert numbers(await reader.read(20)) == list(range(start, start + 20))
+
+
+async def read_up_to(reader: Peer, last: int) -> list[int]:
+    got = numbers(await reader.read(1))
+    while got[-1] < last:
+        got += numbers(await reader.read(1))
+    return got
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is asked of Linux' /proc")
 @pytest.mark.may_skip
 async def test_memory_stays_bounded(site: Site) -> None:
     async with site.member("slow"), site.member("ann") as ann:
-        await site.desk("broadcast('lobby', 100, 100)")
-        await ann.read(100)
+        await broadcast_to(site, ann, 20)
         before = await site.desk("kilobytes()")
-        broadcasting = asyncio.create_task(site.desk("broadcast('lobby', 4_000, 10_000)"))
-        assert numbers(await ann.read(4_000)) == list(range(4_000))
-        await broadcasting
+        await broadcast_to(site, ann, 4_000)
         assert (await site.desk("farewell('slow')"))[:2] == ("slow", 4008)
         assert await site.desk("kilobytes()") - before < 20 * 1024
 
@@ -90,6 +101,32 @@ async def test_one_that_never_answers_is_cut_off(site: Site) -> None:
         await eventually(lambda: site.desk("farewell('slow') and Room.sockets == 0"))
         await slow.eof()
         assert slow.close is None
+
+
+async def test_it_may_miss_the_oldest(site: Site) -> None:
+    async with site.member("slow", "dropping") as slow, site.member("ann") as ann:
+        await broadcast_to(site, ann, 1_000)
+        assert await site.desk("waiting_for('slow')") <= 200_000
+        got = await read_up_to(slow, 999)
+        # In order, each once: what the kernel had, a gap, and the newest without one.
+        assert got == sorted(set(got))
+        assert len(got) < 1_000
+        assert got[-10:] == list(range(990, 1_000))
+        assert await site.desk("farewell('slow')") is None
+        # It goes on as if nothing had been.
+        await site.desk("broadcast('lobby', 0, 3, 10)")
+        assert numbers(await slow.read(3)) == [0, 1, 2]
+
+
+async def test_it_may_get_the_newest_of_each_key_only(site: Site) -> None:
+    async with site.member("slow", "newest") as slow, site.member("ann") as ann:
+        await broadcast_to(site, ann, 1_000, keys=3)
+        assert await site.desk("waiting_for('slow')") <= 200_000
+        got = await read_up_to(slow, 999)
+        assert got == sorted(set(got))
+        assert len(got) < 1_000
+        assert got[-3:] == [997, 998, 999]
+        assert await site.desk("farewell('slow')") is None
 
 
 async def test_many_at_once_come_in_their_order(site: Site) -> None:

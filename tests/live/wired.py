@@ -46,6 +46,16 @@ class Room(HubConsumer):
         await hub_broadcast(self.hub, data)
 
 
+class Dropping(Room):
+    when_slow = "drop_oldest"
+    max_queue_bytes = 200_000
+
+
+class Newest(Room):
+    when_slow = "latest"
+    max_queue_bytes = 200_000
+
+
 class Stock(AsyncWebsocketConsumer):
     """No consumer of ours: it is put into the hub, and then accepts."""
 
@@ -61,9 +71,11 @@ class RoomEvents(HubEvents):
             left[event.client_id] = event
 
 
-async def broadcast(hub: str, count: int, size: int) -> None:
-    for number in range(count):
-        await hub_broadcast(hub, f"{number} ".ljust(size, "x"))
+async def broadcast(hub: str, start: int, stop: int, size: int, keys: int = 0) -> None:
+    """Messages that begin with their number; with ``keys`` each has one of so many."""
+    for number in range(start, stop):
+        key = f"price {number % keys}" if keys else ""
+        await hub_broadcast(hub, f"{number} ".ljust(size, "x"), key=key)
     await get_relay().idle()
 
 
@@ -91,6 +103,10 @@ def wire_of(client_id: str) -> str:
     return next(type(c.wire).__name__ for c in get_relay().fanout if c.client_id == client_id)
 
 
+def waiting_for(client_id: str) -> int:
+    return next(c.wire.waiting_bytes for c in get_relay().fanout if c.client_id == client_id)
+
+
 def here() -> int:
     return len(get_relay().clients)
 
@@ -112,6 +128,8 @@ application = ProtocolTypeRouter(
         "websocket": URLRouter(
             [
                 path("hub/<hub>/<client_id>/", Room.as_asgi()),
+                path("dropping/<hub>/<client_id>/", Dropping.as_asgi()),
+                path("newest/<hub>/<client_id>/", Newest.as_asgi()),
                 path("stock/<hub>/<client_id>/", Stock.as_asgi()),
                 path("desk", desk.application),
             ]
