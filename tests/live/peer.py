@@ -31,6 +31,7 @@ class Peer:
         self.messages: list[str | bytes] = []
         self.frames: list[Frame] = []
         self.pings = 0
+        self.offered = 0
         self._server = server
         self._tls = tls
         extensions = [ClientPerMessageDeflateFactory()] if deflate else None
@@ -105,6 +106,14 @@ class Peer:
     async def send(self, text: str) -> None:
         self._protocol.send_text(text.encode())
         self._flush()
+
+    async def flood(self, count: int, size: int) -> None:
+        """Send numbered messages as fast as they are taken; ``offered`` is how many went off."""
+        for number in range(count):
+            self._protocol.send_binary(b"%d " % number + bytes(size))
+            self._flush()
+            await self._writer.drain()
+            self.offered += 1
 
     async def leave(self, code: int = 1000) -> None:
         self._protocol.send_close(code)
