@@ -64,11 +64,15 @@ class HubConsumer(AsyncConsumer):
     refuses with HTTP 403.
 
     Order: the `Joined` of a client comes before its first message, its messages in the order they were
-    sent, its `Left` last. A message counts as accepted when `on_message` has returned.
+    sent, its `Left` last. A message counts as accepted when `on_message` has returned. Until then the
+    socket is not read; where the server can't stop reading, a client of which too much waits is closed
+    with 1013.
     """
 
     #: The channel whose worker handles the events of its hubs.
     events: ClassVar[str] = DEFAULT_EVENTS
+    # Limits of a client: numbers above 0. Others raise `ImproperlyConfigured` when the class is made.
+
     #: A longer message closes the socket with 1009, before anything looks into it. In bytes.
     max_message_bytes: ClassVar[int] = 65536
     #: A client may send ``burst`` messages at once, and ``rate`` a second in the long run. One that sends
