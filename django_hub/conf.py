@@ -92,7 +92,7 @@ def _read() -> Settings:
             f"DJANGO_HUB has unknown keys: {', '.join(unknown)}. It may have: {', '.join(sorted(known))}."
         )
     for key, value in given.items():
-        _require_type(key, value, str(known[key].type))
+        require_type(f"DJANGO_HUB['{key}']", value, str(known[key].type))
     result = Settings(**given)
     if result.PROCESS_LEASE < 2 * result.BEAT:
         raise ImproperlyConfigured(
@@ -107,24 +107,25 @@ def _read() -> Settings:
     return result
 
 
-def _require_type(key: str, value: Any, annotation: str) -> None:
+def require_type(what: str, value: Any, annotation: str) -> None:
+    """Raises `ImproperlyConfigured` for a value of another type, and for a number that is no bound."""
     allowed: dict[str, tuple[type, ...]] = {
         "float": (int, float),
         "int": (int,),
+        "float | None": (int, float, type(None)),
         "str": (str,),
         "str | dict[str, Any] | None": (str, dict, type(None)),
         "bool | None": (bool, type(None)),
         "tuple[str, ...]": (tuple, list),
     }
     right_type = isinstance(value, allowed[annotation])
-    if annotation in ("float", "int"):
+    if annotation in ("float", "int", "float | None") and value is not None:
         right_type = right_type and not isinstance(value, bool)
         if right_type and not 0 < value < math.inf:
-            raise ImproperlyConfigured(f"DJANGO_HUB['{key}'] must be above 0 and finite; got {value!r}.")
+            or_none = ", or None for no limit" if "None" in annotation else ""
+            raise ImproperlyConfigured(f"{what} must be above 0 and finite{or_none}; got {value!r}.")
     if not right_type:
-        raise ImproperlyConfigured(
-            f"DJANGO_HUB['{key}'] is {annotation}; got {type(value).__name__}: {value!r}."
-        )
+        raise ImproperlyConfigured(f"{what} is {annotation}; got {type(value).__name__}: {value!r}.")
 
 
 @functools.lru_cache(maxsize=8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -12,9 +13,10 @@ from channels.exceptions import DenyConnection
 from django.core.exceptions import ImproperlyConfigured
 
 from django_hub.bounds import Bounds, WhenSlow
-from django_hub.conf import get_settings
+from django_hub.conf import get_settings, require_type
 from django_hub.connection import Connection, Departure, user_id
-from django_hub.exceptions import InvalidName, Refused
+from django_hub.departures import departure_of, departure_waiting
+from django_hub.exceptions import InvalidBound, InvalidName, Refused
 from django_hub.members import plain_meta
 from django_hub.messages import Close, Sendable, encode
 from django_hub.names import (
@@ -25,6 +27,8 @@ from django_hub.names import (
     require_hub_name,
     require_key,
 )
+from django_hub.rates import Bucket
+from django_hub.readahead import ReadAhead
 from django_hub.relay import Relay, get_relay
 from django_hub.wires.base import Outgoing, Wire
 
@@ -32,13 +36,16 @@ logger = logging.getLogger(__name__)
 
 CLOSE_TOO_BIG = 1009
 CLOSE_FAILED = 1011
-# What a server that is going away tells its sockets' applications (uvicorn does; daphne cancels them).
-CLOSE_SERVICE_RESTART = 1012
+CLOSE_TRY_AGAIN_LATER = 1013
 CLOSE_BAD_NAME = 4400
 CLOSE_FORBIDDEN = 4403
+CLOSE_TOO_MANY = 4429
 
-# A connection that ended without a close frame (RFC 6455, 7.1.5).
-_BROKEN = 1006
+_LIMITS = {
+    "max_message_bytes": "int",
+    "rate": "float | None",
+    "burst": "int",
+}
 
 _Message = dict[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -57,13 +64,22 @@ class HubConsumer(AsyncConsumer):
     refuses with HTTP 403.
 
     Order: the `Joined` of a client comes before its first message, its messages in the order they were
-    sent, its `Left` last. A message counts as accepted when `on_message` has returned.
+    sent, its `Left` last. A message counts as accepted when `on_message` has returned. Until then the
+    socket is not read; where the server can't stop reading, a client of which too much waits is closed
+    with 1013.
     """
 
     #: The channel whose worker handles the events of its hubs.
     events: ClassVar[str] = DEFAULT_EVENTS
+    # Limits of a client. Those that can be none raise `ImproperlyConfigured` when the class is made.
+
     #: A longer message closes the socket with 1009, before anything looks into it. In bytes.
     max_message_bytes: ClassVar[int] = 65536
+    #: A client may send ``burst`` messages at once, and ``rate`` a second in the long run. One that sends
+    #: more is held back: its socket is not read until its next message is due. If it does not heed that
+    #: for more than ``burst`` messages, it is closed with 4429. ``rate = None``: no limit.
+    rate: ClassVar[float | None] = 100.0
+    burst: ClassVar[int] = 1000
     _bounds: ClassVar[Bounds] = Bounds()
     #: What may wait for a client, and what becomes of one for which more does: see `Bounds`.
     max_queue_bytes: ClassVar[int] = _bounds.max_queue_bytes
@@ -82,11 +98,16 @@ class HubConsumer(AsyncConsumer):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         require_events_channel(cls.events)
-        cls._bounds = Bounds(
-            max_queue_bytes=cls.max_queue_bytes,
-            max_queue_messages=cls.max_queue_messages,
-            when_slow=cls.when_slow,
-        )
+        for name, kind in _LIMITS.items():
+            require_type(f"{cls.__name__}.{name}", getattr(cls, name), kind)
+        try:
+            cls._bounds = Bounds(
+                max_queue_bytes=cls.max_queue_bytes,
+                max_queue_messages=cls.max_queue_messages,
+                when_slow=cls.when_slow,
+            )
+        except InvalidBound as error:
+            raise ImproperlyConfigured(f"{cls.__name__}.{error}") from None
 
     # Hooks
 
@@ -167,8 +188,11 @@ class HubConsumer(AsyncConsumer):
         self._wire = self._relay.wires.wire_for(send)
         if refusal is not None:
             self._wire.write(Outgoing(Close(refusal.code, refusal.reason).shortened()))
-        else:
+        elif self._relay.wires.stops_reading(send):
             await self._live(receive)
+        else:
+            with ReadAhead(receive, self._flooded) as ahead:
+                await self._live(ahead)
         # A server takes our return for the end of the socket: a Close under way goes first. What it holds
         # for a client that reads nothing any more it would hold for ever.
         try:
@@ -215,7 +239,7 @@ class HubConsumer(AsyncConsumer):
                 departure = Departure(reason="close")
         except asyncio.CancelledError:
             # Daphne cancels when it stops, and also when we are busy too long after the socket ended.
-            departure = _departure_waiting(receive) or departure
+            departure = departure_waiting(receive) or departure
             # We do it ourselves where a client was too slow and does not answer to its end.
             if connection.left is None:
                 raise
@@ -236,19 +260,52 @@ class HubConsumer(AsyncConsumer):
 
     async def _read(self, receive: _Receive) -> Departure:
         connection = self._connection
+        bucket: Bucket | None = None
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
-                return _departure(message)
+                return departure_of(message)
+            # What a client still sent to a socket that we closed is nobody's.
+            if connection.wire.closed or connection.left is not None:
+                continue
             data = message.get("text")
             if data is None:
                 data = message.get("bytes") or b""
             if _is_longer(data, self.max_message_bytes):
-                connection.close(CLOSE_TOO_BIG, f"a message may have {self.max_message_bytes} bytes")
-                return Departure(reason="close", code=CLOSE_TOO_BIG)
-            # What a client still sent to a socket that we closed is nobody's.
-            if not connection.wire.closed and connection.left is None:
-                await self.on_message(data)
+                self._end(CLOSE_TOO_BIG, f"a message may have {self.max_message_bytes} bytes")
+                continue
+            if self.rate is not None:
+                if bucket is None:
+                    bucket = Bucket(self.rate, self.burst)
+                wait = bucket.take(time.monotonic())
+                if wait and not await self._held_back(wait, bucket):
+                    continue
+            await self.on_message(data)
+
+    async def _held_back(self, seconds: float, bucket: Bucket) -> bool:
+        """Wait, for nothing is read meanwhile. False: the socket was closed, by this or another."""
+        connection = self._connection
+        if bucket.overdrawn:
+            logger.warning(
+                "%s in hub %s is closed: it sends more than %s messages a second",
+                self.client_id,
+                self.hub,
+                self.rate,
+            )
+            self._end(CLOSE_TOO_MANY, "too many messages")
+            return False
+        await asyncio.sleep(seconds)
+        return not connection.wire.closed and connection.left is None
+
+    def _flooded(self) -> None:
+        logger.warning("%s in hub %s is closed: it sends more than is taken", self.client_id, self.hub)
+        self._end(CLOSE_TRY_AGAIN_LATER, "try again later")
+
+    def _end(self, code: int, reason: str) -> None:
+        """Close the socket of a client that keeps no bound. It is read on, to its answer."""
+        connection = self._connection
+        connection.close(code, reason)
+        connection.ended(connection, Departure(reason="close", code=code))
 
     async def _leave(self, departure: Departure) -> None:
         """Leave, and wait for the store to know: but not for ever, and going on if we are cancelled."""
@@ -256,28 +313,6 @@ class HubConsumer(AsyncConsumer):
         await asyncio.wait([self._relay.clients.leave(self._connection, departure)], timeout=grace)
         if departure.reason == "shutdown":
             await asyncio.wait([asyncio.create_task(self._relay.close())], timeout=grace)
-
-
-def _departure(message: _Message) -> Departure:
-    code = message.get("code", 1005)
-    if code == CLOSE_SERVICE_RESTART:
-        return Departure(reason="shutdown", code=code)
-    if code == _BROKEN:
-        return Departure(reason="read", code=code, error="the connection broke")
-    return Departure(reason="close", code=code)
-
-
-def _departure_waiting(receive: _Receive) -> Departure | None:
-    """The departure among what the server has for us already, without waiting."""
-    while True:
-        steps = receive().__await__()
-        try:
-            next(iter(steps))
-        except StopIteration as received:
-            if received.value["type"] == "websocket.disconnect":
-                return _departure(received.value)
-        else:
-            return None
 
 
 def _is_longer(data: str | bytes, most: int) -> bool:

@@ -24,14 +24,6 @@ def test_a_policy_is_one_that_exists(value: Any) -> None:
         Bounds(when_slow=value)
 
 
-@pytest.mark.parametrize(
-    "attributes", [{"max_queue_bytes": 0}, {"max_queue_messages": -5}, {"when_slow": "oldest"}]
-)
-def test_a_consumer_with_others_is_refused_where_it_is_written(attributes: dict[str, Any]) -> None:
-    with pytest.raises(InvalidBound):
-        type("Chat", (HubConsumer,), attributes)
-
-
 def test_a_consumers_bounds_are_inherited() -> None:
     class Small(HubConsumer):
         max_queue_messages = 5

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from django_hub.consumers import HubConsumer
 from django_hub.events import Event, Joined, Left, Message
 from django_hub.exceptions import InvalidMessage, Refused
 from django_hub.messages import Close
+from django_hub.wires.choice import Wires
 from tests.apps import EVENTS, OpenConsumer, World
 from tests.apps import world as world
 from tests.sockets import Closed, Socket, turns, until, websocket_scope
@@ -304,6 +306,142 @@ async def test_a_message_longer_than_the_limit_closes_with_1009(
     assert (left_of(world).reason, left_of(world).code) == ("close", 1009)
     bob.send_nowait("still here")
     await until(lambda: ("message", "bob", "still here") in world.told())
+
+
+class Rated(OpenConsumer):
+    rate = 50
+    burst = 5
+
+
+async def test_a_client_above_its_rate_is_held_back_then_closed_with_4429(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann, bob = await world.join("ann", consumer=Rated), await world.join("bob", consumer=Rated)
+    texts = [str(number) for number in range(30)]
+    for text in texts:
+        ann.send_nowait(text)
+    began = time.monotonic()
+    bob.send_nowait("as if nothing was")
+    await until(lambda: ("message", "bob", "as if nothing was") in world.told())
+    assert await ann.close_code() == 4429
+    # Five at once, and five that waited for a fiftieth of a second each.
+    assert time.monotonic() - began > 0.99 * 5 / 50
+    await ann.ended()
+    await world.settled()
+    said = [tell[2] for tell in world.told() if tell[:2] == ("message", "ann")]
+    assert said == texts[:10]
+    assert (left_of(world).reason, left_of(world).code) == ("close", 4429)
+    (warning,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
+    assert "ann in hub lobby is closed: it sends more than 50 messages a second" in warning.getMessage()
+    bob.send_nowait("still here")
+    await until(lambda: ("message", "bob", "still here") in world.told())
+
+
+async def test_while_a_message_is_held_back_nothing_is_read(world: World) -> None:
+    class Slow(OpenConsumer):
+        rate = 0.5
+        burst = 1
+
+    ann = await world.join("ann", consumer=Slow)
+    for text in ("at once", "waits", "is not read"):
+        ann.send_nowait(text)
+    await until(lambda: ("message", "ann", "at once") in world.told())
+    await turns(50)
+    assert ann._inbox.qsize() == 1
+    ann.cancel()
+    await ann.ended()
+
+
+async def test_who_is_closed_while_it_is_held_back_is_looked_into_no_more(world: World) -> None:
+    ann = await world.join("ann", consumer=Rated)
+    ann.silent = True
+    for number in range(6):
+        ann.send_nowait(str(number))
+    await until(lambda: ann._inbox.empty())
+    await hub_send("ann", Close(4001))
+    assert await ann.close_code() == 4001
+    ann.disconnect(4001)
+    await ann.ended()
+    await world.settled()
+    assert [tell[2] for tell in world.told() if tell[0] == "message"] == list("01234")
+
+
+async def test_without_a_rate_nobody_is_held_back(world: World) -> None:
+    class Unlimited(OpenConsumer):
+        rate = None
+        burst = 1
+
+    ann = await world.join("ann", consumer=Unlimited)
+    for number in range(200):
+        ann.send_nowait(str(number))
+    await world.heard(("joined", "ann"), *(("message", "ann", str(n)) for n in range(200)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("rate", 0, "must be above 0 and finite, or None for no limit; got 0"),
+        ("rate", -1.0, "must be above 0"),
+        ("rate", float("nan"), "got nan"),
+        ("rate", float("inf"), "or None for no limit; got inf"),
+        ("rate", "100", "is float | None; got str: '100'"),
+        ("rate", True, "is float | None; got bool"),
+        ("burst", 0, "must be above 0 and finite; got 0"),
+        ("burst", 1.5, "is int; got float: 1.5"),
+        ("burst", None, "is int; got NoneType"),
+        ("max_message_bytes", -1, "must be above 0"),
+        ("max_message_bytes", None, "is int; got NoneType"),
+        ("max_queue_bytes", 0, "is a whole number above 0; got 0"),
+        ("max_queue_messages", "many", "is a whole number above 0; got 'many'"),
+        ("when_slow", "oldest", "is one of 'close', 'drop_oldest', 'latest'; got 'oldest'"),
+    ],
+)
+def test_a_limit_that_can_be_none_is_refused_when_the_class_is_made(
+    name: str, value: Any, complaint: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        type("Misspelt", (OpenConsumer,), {name: value})
+    assert str(refused.value).startswith(f"Misspelt.{name} ")
+    assert complaint in str(refused.value)
+
+
+async def test_a_server_that_reads_on_while_nobody_takes_is_flooded_once(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What its client sent and nobody accepted is dropped; the server's queue is empty all the same."""
+    monkeypatch.setattr(Wires, "stops_reading", lambda *_: False)
+    settings.DJANGO_HUB = {"MAILBOX_LIMIT": 5, "BATCH": 2}
+    gate = asyncio.Event()
+
+    async def hold(event: Event) -> None:
+        await gate.wait()
+
+    world.desk.handler = hold
+    ann, bob = await world.open_member("ann"), await world.open_member("bob")
+    ann.silent = True
+    for number in range(5):
+        ann.send_nowait(str(number))
+    bob.send_nowait("waits too")
+    await until(lambda: ann._inbox.empty())
+    for number in range(20_000):
+        ann.send_nowait(f"too many {number}")
+    assert await ann.close_code() == 1013
+    assert ann.running
+    await until(lambda: ann._inbox.empty())
+    ann.send_nowait("late")
+    await until(lambda: ann._inbox.empty())
+    ann.disconnect(1013)
+    gate.set()
+    await ann.ended()
+    await until(lambda: ("message", "bob", "waits too") in world.told())
+    await world.settled()
+    said = [tell[2] for tell in world.told() if tell[:2] == ("message", "ann")]
+    # What the mailbox had room for, beside two events of who joined and one of bob's.
+    assert said == ["0", "1"]
+    assert (left_of(world).reason, left_of(world).code) == ("close", 1013)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "ann in hub lobby is closed: it sends more than is taken"
+    ]
 
 
 async def test_a_full_mailbox_stops_the_reading_and_loses_nothing(world: World, settings: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from channels.sessions import InstanceSessionWrapper
 
 from django_hub import conf
-from django_hub.wires import choice, daphne
+from django_hub.wires import choice, daphne, inbox
 from django_hub.wires.asgi import AsgiWire
 from django_hub.wires.choice import Wires
 from django_hub.wires.daphne import DaphneTlsWire, DaphneWire
@@ -64,6 +64,7 @@ def daphne_protocol() -> Any:
         1,
     )  # set when it is connected
     protocol.transport = twisted_connection()
+    protocol.application_queue = asyncio.Queue()
     return protocol
 
 
@@ -158,10 +159,35 @@ async def test_what_a_new_daphne_lacks_is_named(
     with missing(of_daphne, name):
         for _ in range(2):
             assert type(wires.wire_for(daphne_send(of_daphne))) is AsgiWire
-    (record,) = caplog.records
+    # Some are missed by the inbox as well, which tells of its own.
+    (record,) = (record for record in caplog.records if "own send()" in record.getMessage())
     assert record.levelname == "WARNING"
     assert "This daphne is not as expected" in record.getMessage()
     assert f".{name.rpartition('transport.')[2]}." in record.getMessage()
+
+
+@pytest.mark.parametrize("name", inbox.NEEDED)
+async def test_what_a_daphne_lacks_that_can_not_be_kept_from_reading_is_named(
+    of_daphne: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    wires = make_wires(())
+    send = daphne_send(of_daphne)
+    with missing(of_daphne, name):
+        for _ in range(2):
+            wires.wire_for(send)
+            assert not wires.stops_reading(send)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert f".{name.rpartition('transport.')[2]}. It can't be kept from reading" in record.getMessage()
+
+
+async def test_all_known_servers_stop_reading(of_daphne: Any, of_uvicorn: Any) -> None:
+    for allowed in conf.WIRES, ():
+        wires = make_wires(allowed)
+        for send in (daphne_send(of_daphne), uvicorn_send(of_uvicorn), anybody):
+            outer = InstanceSessionWrapper({"cookies": {}}, send)
+            wires.wire_for(outer.send)
+            assert wires.stops_reading(outer.send)
 
 
 async def test_a_transport_that_is_none_of_twisteds_is_named(

@@ -16,6 +16,7 @@ from django_hub import HubConsumer, HubEvents, Message, hub_broadcast, hub_send
 
 class HubEcho(HubConsumer):
     events = "hub-echo"
+    rate = None  # as fast as it goes is what is measured
 
     async def authorize(self) -> bool:
         return True
@@ -28,6 +29,7 @@ class HubEchoEvents(HubEvents):
 
 class HubFan(HubConsumer):
     events = "hub-fan"
+    rate = None  # as fast as it goes is what is measured
 
     async def authorize(self) -> bool:
         return True

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from django_hub.wires import daphne, uvicorn
+from django_hub.wires import daphne, inbox, uvicorn
 from django_hub.wires.asgi import AsgiWire
 from django_hub.wires.base import Unfamiliar, Wire
 
@@ -46,6 +46,7 @@ class Wires:
                 continue
             if server is daphne:
                 self._tell_daphne()
+                self._bound_inbox(protocol)
                 send = daphne.open_door(protocol, send)
             if name in self._allowed:
                 try:
@@ -56,10 +57,30 @@ class Wires:
                     return wire
         return AsgiWire(send, context)
 
+    def stops_reading(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> bool:
+        """Does the server behind ``send`` stop reading a client whose application takes nothing?
+
+        All do that are known, Daphne because `wire_for` makes it, which is to be called before.
+        """
+        protocol = daphne.find_protocol(_innermost(send))
+        return protocol is None or inbox.find(protocol) is not None
+
     def _tell_daphne(self) -> None:
         if not self._daphne_told:
             self._daphne_told = True
             daphne.before_shutdown(self._leave)
+
+    def _bound_inbox(self, protocol: Any) -> None:
+        try:
+            inbox.install(protocol)
+        except Unfamiliar as missing:
+            if "inbox" not in self._unfamiliar:
+                self._unfamiliar.add("inbox")
+                logger.warning(
+                    "This daphne is not as expected: no %s. It can't be kept from reading clients whose "
+                    "messages nobody takes; those that send on all the same are closed with 1013.",
+                    missing,
+                )
 
     def _warn(self, name: str, missing: Unfamiliar) -> None:
         if name not in self._unfamiliar:

@@ -7,7 +7,8 @@ goes through Twisted, whose TLS has a buffer that nobody can see into; there it 
 
 Daphne's door (its ASGI `send`) refuses every close code but 1000 and 3000 to 4999 (Autobahn's rule for
 applications), drops the reason of a close, drops empty messages, and says nothing of messages that come
-too late. `open_door` mends that for the wires that use it.
+too late. `open_door` mends that for the wires that use it. It also reads without end what its application
+does not take: see `inbox`, which has a list of its own.
 
 Relied on, as of daphne 4.2.3 with Autobahn 26.10 and Twisted 26.10, on which it was run, and without TLS
 also daphne 4.2.2 with Autobahn 24.4 and Twisted 24.7:
@@ -32,6 +33,7 @@ from typing import Any, Self
 
 from django_hub.wires.base import Outgoing, Unfamiliar, require
 from django_hub.wires.direct import DirectWire
+from django_hub.wires.inbox import find as find_inbox
 
 logger = logging.getLogger(__name__)
 
@@ -223,6 +225,8 @@ async def _send(protocol: Any, send: _Send, message: dict[str, Any]) -> None:
             # A slow client has megabytes to read before it, for which Autobahn's one second is too little.
             protocol.closeHandshakeTimeout = max(protocol.closeHandshakeTimeout, _ANSWER)
             protocol.sendCloseFrame(message.get("code", 1000), message.get("reason", "").encode())
+            if (inbox := find_inbox(protocol)) is not None:
+                inbox.read_on()
     elif protocol.state not in (protocol.STATE_OPEN, protocol.STATE_CONNECTING):
         raise ConnectionResetError("the connection is closed")
     elif protocol.state == protocol.STATE_OPEN and not (message.get("text") or message.get("bytes")):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.certificates import write_certificate
 from tests.live import servers
 from tests.live.site import Site, Start
 
@@ -56,3 +57,11 @@ async def start(broker: servers.Broker) -> AsyncIterator[Start]:
     yield begin
     for site in sites:
         await site.stack.aclose()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Key and certificate of ``localhost``, in one file."""
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    write_certificate(path)
+    return path

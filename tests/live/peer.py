@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
+import time
 from typing import Any, Self
 
 from websockets.client import ClientProtocol
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
+from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from tests.live.servers import MS, WebServer
+from tests.live.servers import MS, POLL, WebServer
 
 PATIENCE = 20_000 * MS
 # What the kernel keeps for one that does not read.
@@ -31,6 +34,8 @@ class Peer:
         self.messages: list[str | bytes] = []
         self.frames: list[Frame] = []
         self.pings = 0
+        self.offered = 0
+        self.enough = False
         self._server = server
         self._tls = tls
         extensions = [ClientPerMessageDeflateFactory()] if deflate else None
@@ -108,6 +113,25 @@ class Peer:
     async def send(self, text: str) -> None:
         self._protocol.send_text(text.encode())
         self._flush()
+
+    async def flood(self, count: int, size: int) -> None:
+        """Send so many numbered messages, as fast as they are taken, and until the connection ends or
+        `enough` is set. ``offered`` is how many went off."""
+        with contextlib.suppress(ConnectionError):
+            while self.offered < count and not self.enough and self._protocol.state is State.OPEN:
+                self._protocol.send_binary(b"%d " % self.offered + bytes(size))
+                self.offered += 1
+                self._flush()
+                await self._writer.drain()
+
+    async def blocked(self) -> None:
+        """Return when nothing more of a flood was taken for a second."""
+        offered, since = -1, 0.0
+        async with asyncio.timeout(PATIENCE):
+            while offered != self.offered or time.monotonic() - since < 1_000 * MS:
+                if offered != self.offered:
+                    offered, since = self.offered, time.monotonic()
+                await asyncio.sleep(POLL)
 
     async def leave(self, code: int = 1000) -> None:
         self._protocol.send_close(code)

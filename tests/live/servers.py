@@ -399,6 +399,16 @@ def daphne(app: str = "tests.asgi:application", env: Environment = None, *option
     return WebServer("daphne", command, env)
 
 
+def daphne_tls(app: str, env: Environment, pem: Path, *options: str) -> WebServer:
+    """daphne under TLS; ``pem`` has its key and its certificate."""
+
+    def command(host: str, port: int) -> list[str]:
+        endpoint = f"ssl:{port}:interface={host}:privateKey={pem}:certKey={pem}"
+        return [sys.executable, "-m", "daphne", "-e", endpoint, *options, app]
+
+    return WebServer("daphne-tls", command, env)
+
+
 def uvicorn(
     app: str = "tests.asgi:application",
     env: Environment = None,

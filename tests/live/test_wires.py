@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.certificates import write_certificate
 from tests.live.peer import Desk, Peer
-from tests.live.servers import MS, WebServer, daphne, eventually, uvicorn
+from tests.live.servers import MS, WebServer, daphne, daphne_tls, eventually, uvicorn
 
 APP = "tests.live.desk:application"
 PLAIN = {"WIRES": "none"}
@@ -35,26 +34,12 @@ class Kind:
         return self.wire != "AsgiWire"
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Key and certificate of ``localhost``, in one file."""
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    write_certificate(path)
-    return path
-
-
 def _daphne(env: dict[str, str], pem: Path) -> WebServer:
     return daphne(APP, env, "--ping-interval", "1", "--verbosity", "0")
 
 
 def _daphne_tls(env: dict[str, str], pem: Path) -> WebServer:
-    def command(host: str, port: int) -> list[str]:
-        import sys
-
-        endpoint = f"ssl:{port}:interface={host}:privateKey={pem}:certKey={pem}"
-        return [sys.executable, "-m", "daphne", "-e", endpoint, "--verbosity", "0", APP]
-
-    return WebServer("daphne-tls", command, env)
+    return daphne_tls(APP, env, pem, "--verbosity", "0")
 
 
 def _uvicorn(ws: str, loop: str = "asyncio") -> Any:
