@@ -87,7 +87,7 @@ class Filter:
                 chosen = [each for each in chosen if each.meta.get(key, _MISSING) == value]
             # What is equal to Python may not be to JSON: True and 1.
             if isinstance(value, (dict, list)):
-                chosen = [each for each in chosen if key in each.meta and _same(each.meta[key], value)]
+                chosen = [each for each in chosen if _same(each.meta.get(key), value)]
             elif isinstance(value, (int, float)):
                 truth = isinstance(value, bool)
                 chosen = [each for each in chosen if isinstance(each.meta[key], bool) is truth]

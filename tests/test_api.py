@@ -527,6 +527,16 @@ async def test_a_condition_that_must_be_awaited_is_refused(world: World) -> None
     assert await ann.receive() == "next"
 
 
+async def test_what_is_for_nobody_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.join("ann")
+    sent: list[Any] = []
+    monkeypatch.setattr(world.relay.sender, "broadcast", sent.append)
+    await hub_broadcast("lobby", "x", only=[])
+    await hub_broadcast("lobby", "x", Where(team="red"), only=["ann"], exclude=["ann"])
+    await hub_broadcast("lobby", "x", lambda member: False)
+    assert sent == []
+
+
 # Order
 
 
