@@ -10,6 +10,7 @@ The floors of this package; a file imports only from those below it:
     relay                              this process's clients: the whole
     clients · keeper · pump · service  its parts, and a worker's hubs
     outbox · sender · fanout · groups · listener · effects     what these stand on
+    receivers                          whom of its clients a broadcast is for
     bells · connection                 a worker's bell; one client's socket
     wires                              how frames get onto it
     stores                             where members and events live
@@ -46,6 +47,7 @@ from django_hub.exceptions import (
     Unavailable,
     UnreadableEvent,
 )
+from django_hub.filters import Where
 from django_hub.hubs import Hub
 from django_hub.members import Member
 from django_hub.messages import Close, Json
@@ -70,6 +72,7 @@ __all__ = [
     "Refused",
     "Unavailable",
     "UnreadableEvent",
+    "Where",
     "current_hub",
     "current_hubs",
     "hub_add",

@@ -18,6 +18,7 @@ from django_hub.connection import Departure
 from django_hub.effects import effects_in_hand
 from django_hub.events import Message
 from django_hub.exceptions import InvalidMessage
+from django_hub.filters import Where
 from django_hub.hubs import Hub
 from django_hub.members import Member, plain_meta
 from django_hub.messages import Close, Frame, Sendable, encode
@@ -144,35 +145,39 @@ async def hub_send(
 async def hub_broadcast(
     hub: HubName,
     message: Sendable | Message,
-    condition: Condition | None = None,
+    condition: Condition | Where | None = None,
     *,
+    only: Collection[str] | None = None,
     exclude: Collection[str] = (),
     key: str = "",
 ) -> None:
-    """Send to all clients of a hub, or to those for whom ``condition(member)`` is true.
+    """Send to all clients of a hub, or to those of them whom all that is given means.
 
-    The condition is a plain function, called here, once for each member, before anything is sent; if it
-    raises, nothing is sent. It costs a look at all members: to leave out a few, give their client ids as
-    ``exclude``. ``key``: what the message is the newest of, see `Bounds.when_slow`.
-    All members see a hub's broadcasts in the same order, whoever sent them, each at most once.
-    Raises `InvalidMessage` (a TypeError) for what can't be sent.
+    ``condition``: a `Where`, which each server compares with its own clients' meta; or a plain function of
+    a member, called here, once for each member, before anything is sent: if it raises, nothing is sent.
+    ``only``: none but these client ids; an empty collection is nobody. ``exclude``: all but these. Ids
+    that no client has are no error. ``key``: what the message is the newest of, see `Bounds.when_slow`.
+
+    A function costs a look at all members, and a list of those it chose on the wire; the others cost no
+    look. All members see a hub's broadcasts in the same order, whoever sent them, each at most once.
+    Raises `InvalidMessage` (a TypeError) for what can't be sent, and for a `Where` of what is no JSON.
     """
     name = _name(hub)
     frame = _encoded(message)
-    left_out = _client_ids(exclude)
     require_key(key)
-    relay = get_relay()
-    if condition is None:
-        scope = Scope.EXCEPT if left_out else Scope.ALL
-        await _sent([relay.sender.broadcast(Entry(name, frame, scope, left_out, key))])
-        return
-    chosen = [
-        member.connection
-        async for member in hub_members(name)
-        if member.client_id not in left_out and _holds(condition, member)
-    ]
-    if chosen:
-        await _sent([relay.sender.broadcast(Entry(name, frame, Scope.ONLY, tuple(chosen), key))])
+    left_out = _client_ids("exclude", exclude)
+    scope, ids = (Scope.EXCEPT if left_out else Scope.ALL), tuple(left_out)
+    if only is not None:
+        scope = Scope.CLIENTS
+        ids = tuple(each for each in _client_ids("only", only) if each not in left_out)
+    filter_ = None
+    if isinstance(condition, Where):
+        filter_ = condition.filter(get_settings().encoder)
+    elif condition is not None:
+        ids = await _connections(name, condition, scope, frozenset(ids))
+        scope = Scope.ONLY
+    if ids or scope in (Scope.ALL, Scope.EXCEPT):
+        await _sent([get_relay().sender.broadcast(Entry(name, frame, scope, ids, key, filter_))])
 
 
 async def hub_add(
@@ -257,12 +262,34 @@ def _encoded(message: object) -> Frame:
     return encode(data, get_settings().encoder)
 
 
-def _client_ids(exclude: Collection[str]) -> tuple[str, ...]:
-    if isinstance(exclude, (str, bytes)):
+def _client_ids(argument: str, given: Collection[str]) -> dict[str, None]:
+    """Each once, in their order: messages for the same clients are told by it."""
+    if isinstance(given, (str, bytes)):
         raise TypeError(
-            f"exclude takes a collection of client ids; got {exclude!r:.80}. Write exclude=[client_id]."
+            f"{argument} takes a collection of client ids; got {given!r:.80}. Write {argument}=[client_id]."
         )
-    return tuple(require_client_id(client_id) for client_id in exclude)
+    return dict.fromkeys(map(require_client_id, given))
+
+
+async def _connections(
+    hub: str, condition: Condition, scope: Scope, client_ids: frozenset[str]
+) -> tuple[str, ...]:
+    """Those of the members that the scope means and for whom the condition holds."""
+    if not callable(condition):
+        raise TypeError(
+            "A condition is a plain function of a member, or Where(key=value); "
+            f"got {type(condition).__name__}: {condition!r:.80}."
+        )
+    wanted = scope is Scope.CLIENTS
+    if wanted and not client_ids:
+        return ()
+    return tuple(
+        [
+            member.connection
+            async for member in hub_members(hub)
+            if (member.client_id in client_ids) is wanted and _holds(condition, member)
+        ]
+    )
 
 
 def _holds(condition: Condition, member: Member) -> bool:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from django_hub.bounds import CLOSE_SLOW, Bounds
@@ -17,6 +18,8 @@ from django_hub.wires.base import Outgoing, Wire
 
 # Bytes of undelivered messages that a Left may carry: a thousand stuck clients must not fill a mailbox.
 _UNDELIVERED = 256 * 1024
+# One for all that have none.
+_NO_META: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class Connection:
         "id",
         "joined",
         "left",
+        "meta",
         "numbered",
         "posted",
         "posting",
@@ -71,6 +75,7 @@ class Connection:
         self.hub = hub
         self.client_id = client_id
         self.events = events
+        self.meta: Mapping[str, Any] = meta or _NO_META
         self.who = describe(client_id, user_id, meta)
         self.wire = wire
         self.bounds = bounds

@@ -230,6 +230,7 @@ class HubConsumer(AsyncConsumer):
             wire=self._wire,
             bounds=self._bounds,
         )
+        del self._meta  # it is the connection's
         connection.reader = asyncio.current_task()
         departure = Departure(reason="shutdown")
         try:

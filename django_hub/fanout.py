@@ -9,8 +9,10 @@ from typing import TypeAlias
 
 from django_hub.batching import Batcher
 from django_hub.connection import Connection
+from django_hub.filters import Filter
 from django_hub.messages import Close
 from django_hub.parcels import Entry, Scope
+from django_hub.receivers import receivers
 from django_hub.wires.base import Outgoing, Wire
 
 logger = logging.getLogger(__name__)
@@ -94,7 +96,7 @@ class Fanout:
         if local is None:
             return
         outgoing = Outgoing.joined([Outgoing(entry.frame, key=entry.key) for entry in run.entries])
-        for kind, wires in local.receivers(run.first):
+        for kind, wires in local.wires(run.first):
             for start in range(0, len(wires), _WRITES):
                 kind.write_to_all(wires[start : start + _WRITES], outgoing)
                 await self._let_others()
@@ -116,22 +118,16 @@ class _Local:
         #: The wires of them all, kept for the next broadcast where they are many.
         self.by_kind: _ByKind | None = None
 
-    def receivers(self, entry: Entry) -> _ByKind:
+    def wires(self, entry: Entry) -> _ByKind:
         """The wires of those an entry is for. Who joins or leaves meanwhile does not disturb a walk."""
-        connections = self.connections
-        match entry.scope:
-            case Scope.ALL:
-                if self.by_kind is not None:
-                    return self.by_kind
-                by_kind = _by_kind(connections.values())
-                if len(connections) > _WRITES:
-                    self.by_kind = by_kind
-                return by_kind
-            case Scope.ONLY:
-                return _by_kind(connections[key] for key in entry.ids if key in connections)
-            case Scope.EXCEPT:
-                left_out = frozenset(entry.ids)
-                return _by_kind(c for c in connections.values() if c.client_id not in left_out)
+        if entry.scope is not Scope.ALL or entry.filter is not None:
+            return _by_kind(receivers(self.connections, entry))
+        if self.by_kind is not None:
+            return self.by_kind
+        by_kind = _by_kind(self.connections.values())
+        if len(self.connections) > _WRITES:
+            self.by_kind = by_kind
+        return by_kind
 
 
 def _by_kind(connections: Iterable[Connection]) -> _ByKind:
@@ -155,12 +151,16 @@ class _Run:
         if (
             self._room < entry.size
             or isinstance(entry.frame, Close)
-            or (entry.scope, entry.ids) != (self.first.scope, self.first.ids)
+            or _audience(entry) != _audience(self.first)
         ):
             return False
         self.entries.append(entry)
         self._room -= entry.size
         return True
+
+
+def _audience(entry: Entry) -> tuple[Scope, tuple[str, ...], Filter | None]:
+    return entry.scope, entry.ids, entry.filter
 
 
 def _runs(entries: Iterable[Entry]) -> list[_Run]:

@@ -292,12 +292,16 @@ class Line:
 
 
 def make_connection(
-    client_id: str = "ann", hub: str = "lobby", line: Line | None = None, **bounds: Any
+    client_id: str = "ann",
+    hub: str = "lobby",
+    line: Line | None = None,
+    meta: dict[str, Any] | None = None,
+    **bounds: Any,
 ) -> Connection:
     return Connection(
         hub=hub,
         client_id=client_id,
-        meta={},
+        meta=meta or {},
         user_id=None,
         events=EVENTS,
         wire=AsgiWire(line or Line()),

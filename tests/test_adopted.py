@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django_hub import sync
 from django_hub.api import hub_add, hub_broadcast, hub_member, hub_members, hub_post, hub_remove, hub_send
 from django_hub.exceptions import InvalidMessage, InvalidName, Unavailable
+from django_hub.filters import Where
 from django_hub.relay import get_relay
 from tests.apps import EVENTS, FaultyStore, Line, World
 from tests.apps import world as world
@@ -301,3 +302,10 @@ async def test_a_consumer_that_outlives_its_loop_is_nobodys(world: World) -> Non
 
     await asyncio.to_thread(asyncio.run, there())
     consumers.clear()  # tells nobody, and raises nothing
+
+
+async def test_its_meta_chooses_what_is_broadcast_to_it(world: World) -> None:
+    ann = await stock(world, meta={"team": "red"})
+    await hub_broadcast("lobby", "1", Where(team="blue"))
+    await hub_broadcast("lobby", "2", Where(team="red"))
+    assert await ann.receive() == "2"

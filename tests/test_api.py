@@ -25,6 +25,7 @@ from django_hub.api import (
 from django_hub.consumers import HubConsumer
 from django_hub.events import Event, Joined, Left, Message
 from django_hub.exceptions import InvalidMessage, InvalidName
+from django_hub.filters import Where
 from django_hub.hubs import Hub
 from django_hub.members import Member
 from django_hub.messages import Close, Json
@@ -133,6 +134,7 @@ async def test_members(world: World) -> None:
         lambda name: hub_member("lobby", name),
         lambda name: hub_send(name, "x"),
         lambda name: hub_broadcast(name, "x"),
+        lambda name: hub_broadcast("lobby", "x", only=[name]),
         lambda name: hub_broadcast("lobby", "x", exclude=[name]),
         lambda name: hub_post(name, Socketlike(), "x"),
         lambda name: hub_remove(name, Socketlike()),
@@ -145,6 +147,7 @@ async def test_members(world: World) -> None:
         "member",
         "send",
         "broadcast",
+        "only",
         "exclude",
         "post",
         "remove",
@@ -230,6 +233,8 @@ async def test_what_can_not_be_sent_is_the_callers_error_and_nobody_elses(
     for call in (
         hub_broadcast("lobby", message),
         hub_broadcast("lobby", message, lambda member: True),
+        hub_broadcast("lobby", message, Where(team="red")),
+        hub_broadcast("lobby", message, only=[]),
         hub_send("ann", message),
         hub_send("ann", ["good", message], hub="lobby"),
     ):
@@ -335,6 +340,8 @@ async def test_other_events_are_no_messages(world: World, kind: Any) -> None:
 async def test_to_a_hub_without_clients(world: World) -> None:
     await hub_broadcast("nowhere", "x")
     await hub_broadcast("nowhere", "x", lambda member: True)
+    await hub_broadcast("nowhere", "x", Where(team="red"))
+    await hub_broadcast("nowhere", "x", only=["ann"])
     await hub_broadcast("nowhere", "x", exclude=["ann"])
 
 
@@ -351,10 +358,124 @@ async def test_exclude_leaves_out(world: World) -> None:
     }
 
 
-@pytest.mark.parametrize("exclude", ["ann", b"ann"], ids=["str", "bytes"])
-async def test_exclude_is_no_text(world: World, exclude: Any) -> None:
-    with pytest.raises(TypeError, match=r"exclude=\[client_id\]"):
-        await hub_broadcast("lobby", "x", exclude=exclude)
+async def test_only_chooses(world: World) -> None:
+    clients = {name: await world.join(name) for name in ("ann", "bob", "cy")}
+    await hub_broadcast("lobby", "1", only=["ann", "nobody", "ann"])
+    await hub_broadcast("lobby", "2", only={"bob", "cy"})
+    await hub_broadcast("lobby", "3", only=[])
+    await hub_broadcast("lobby", "4", only=None)
+    await world.settled()
+    assert {name: client.received() for name, client in clients.items()} == {
+        "ann": ["1", "4"],
+        "bob": ["2", "4"],
+        "cy": ["2", "4"],
+    }
+
+
+@pytest.mark.parametrize("argument", ["only", "exclude"])
+@pytest.mark.parametrize("ids", ["ann", b"ann", ""], ids=["str", "bytes", "empty str"])
+async def test_client_ids_are_no_text(world: World, argument: str, ids: Any) -> None:
+    with pytest.raises(TypeError, match=rf"Write {argument}=\[client_id\]"):
+        await hub_broadcast("lobby", "x", **{argument: ids})
+
+
+PEOPLE: dict[str, dict[str, Any]] = {
+    "ann": {"team": "red", "level": 1},
+    "bob": {"team": "blue", "level": 1},
+    "cy": {"team": "red", "level": True},
+    "dee": {},
+    "eve": {"team": None},
+}
+
+
+async def heard(world: World, *broadcasts: dict[str, Any]) -> list[str]:
+    """For each of the broadcasts, which are sent one by one, who got it: the first letters."""
+    clients = {name: await world.join(name, meta=meta) for name, meta in PEOPLE.items()}
+    for number, arguments in enumerate(broadcasts):
+        await hub_broadcast("lobby", str(number), **arguments)
+    await world.settled()
+    received = {name: client.received() for name, client in clients.items()}
+    assert all(texts == sorted(texts, key=int) for texts in received.values())
+    return [
+        "".join(name[0] for name, texts in received.items() for _ in range(texts.count(str(number))))
+        for number in range(len(broadcasts))
+    ]
+
+
+async def test_a_where_chooses(world: World) -> None:
+    wheres = [
+        Where(team="red"),
+        Where(level=1),
+        Where(team="red", level=1.0),
+        Where(team=None),
+        Where(nothing=1),
+    ]
+    assert await heard(world, *({"condition": where} for where in wheres)) == ["ac", "ab", "a", "e", ""]
+
+
+async def test_all_that_chooses_together(world: World) -> None:
+    red = Where(team="red")
+    broadcasts: list[tuple[dict[str, Any], str]] = [
+        ({}, "abcde"),
+        ({"condition": red, "exclude": ["ann"]}, "c"),
+        ({"condition": red, "only": ["ann", "bob"]}, "a"),
+        ({"condition": red, "only": ["ann", "bob", "cy"], "exclude": ["cy", "eve"]}, "a"),
+        ({"only": ["ann", "bob"], "exclude": ["bob"]}, "a"),
+        ({"only": ["ann"], "exclude": ["ann"]}, ""),
+        ({"condition": red, "only": []}, ""),
+        ({"condition": lambda member: "team" in member.meta, "only": ["ann", "dee", "eve"]}, "ae"),
+        ({"condition": lambda member: "team" in member.meta, "exclude": ["ann"]}, "bce"),
+        (
+            {"condition": lambda member: True, "only": ["ann", "bob", "cy"], "exclude": ["bob", "eve"]},
+            "ac",
+        ),
+    ]
+    assert await heard(world, *(arguments for arguments, _ in broadcasts)) == [who for _, who in broadcasts]
+
+
+async def test_a_where_goes_through_the_encoder_of_the_settings_as_meta_does(world: World) -> None:
+    born = datetime.date(2000, 1, 2)
+    ann = await world.join("ann", meta={"born": born, "point": (1, 2)})
+    await hub_broadcast("lobby", "1", Where(born=born, point=(1, 2)))
+    await hub_broadcast("lobby", "2", Where(born="2000-01-03"))
+    await hub_broadcast("lobby", "3", Where(born="2000-01-02", point=[1.0, 2]))
+    await world.settled()
+    assert ann.received() == ["1", "3"]
+
+
+async def test_a_where_of_what_is_no_json_sends_nothing(world: World) -> None:
+    ann = await world.join("ann")
+    with pytest.raises(InvalidMessage, match="can't be sent as JSON"):
+        await hub_broadcast("lobby", "x", Where(tags={"a"}))
+    await hub_broadcast("lobby", "next")
+    assert await ann.receive() == "next"
+
+
+@pytest.mark.parametrize("condition", [{"team": "red"}, "red", True, ["ann"]], ids=repr)
+async def test_what_is_no_condition_is_refused(world: World, condition: Any) -> None:
+    """Also in a hub without members, where nobody would have asked it."""
+    with pytest.raises(TypeError, match=r"a plain function of a member, or Where\(key=value\); got"):
+        await hub_broadcast("lobby", "x", condition)
+
+
+async def test_only_a_function_looks_at_the_members(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub of 100,000 costs no list of them, neither in the store nor on the wire."""
+    ann = await world.join("ann", meta={"team": "red"})
+    looks: list[str] = []
+    members = type(world.store).members
+
+    async def look(store: Any, *args: Any) -> Any:
+        looks.append("members")
+        return await members(store, *args)
+
+    monkeypatch.setattr(type(world.store), "members", look)
+    await hub_broadcast("lobby", "1", Where(team="red"), only=["ann"], exclude=["bob"])
+    await hub_broadcast("lobby", "2", Where(team="red"), exclude=["bob"])
+    await hub_broadcast("lobby", "3", lambda member: True, only=[])
+    assert looks == []
+    await hub_broadcast("lobby", "4", lambda member: True)
+    assert looks == ["members"]
+    assert await ann.receive_all(3) == ["1", "2", "4"]
 
 
 async def test_a_condition_chooses(world: World) -> None:
@@ -406,6 +527,16 @@ async def test_a_condition_that_must_be_awaited_is_refused(world: World) -> None
     assert await ann.receive() == "next"
 
 
+async def test_what_is_for_nobody_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.join("ann")
+    sent: list[Any] = []
+    monkeypatch.setattr(world.relay.sender, "broadcast", sent.append)
+    await hub_broadcast("lobby", "x", only=[])
+    await hub_broadcast("lobby", "x", Where(team="red"), only=["ann"], exclude=["ann"])
+    await hub_broadcast("lobby", "x", lambda member: False)
+    assert sent == []
+
+
 # Order
 
 
@@ -448,6 +579,33 @@ async def test_all_members_see_broadcasts_in_the_same_order_under_many_senders(w
                     f"{sender} {number} some",
                 )
             ]
+
+
+async def test_each_client_gets_what_is_for_it_in_the_order_of_the_calls(world: World) -> None:
+    """Whether it was meant by name, by its meta, by a function, or with all."""
+    teams = {"ann": "red", "bob": "red", "cy": "blue"}
+    clients = {name: await world.join(name, meta={"team": team}) for name, team in teams.items()}
+    ways: list[tuple[dict[str, Any], set[str]]] = [
+        ({}, {"ann", "bob", "cy"}),
+        ({"condition": Where(team="red")}, {"ann", "bob"}),
+        ({"only": ["cy", "bob"]}, {"bob", "cy"}),
+        ({"condition": lambda member: member.client_id != "bob"}, {"ann", "cy"}),
+        ({"condition": Where(team="red"), "exclude": ["ann"]}, {"bob"}),
+    ]
+    for number in range(100):
+        await hub_broadcast("lobby", str(number), **ways[number % 5][0])
+    # Those that look at no members keep it also when nobody waits for them.
+    still = [0, 1, 2, 4]
+    await asyncio.gather(
+        *(hub_broadcast("lobby", str(number), **ways[still[number % 4]][0]) for number in range(100, 200))
+    )
+    await world.settled()
+    for name, client in clients.items():
+        assert client.received() == [
+            str(number)
+            for number in range(200)
+            if name in ways[number % 5 if number < 100 else still[number % 4]][1]
+        ]
 
 
 async def test_calls_that_are_under_way_together_keep_their_order(world: World) -> None:

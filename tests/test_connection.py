@@ -247,3 +247,9 @@ def test_who_it_is_stands_in_every_body() -> None:
     connection = make_connection("ann")
     for body in (connection.join_op("p").body, connection.post_op(1, "x").body):
         assert json.loads(body)[1:4] == ["ann", None, {}]
+
+
+def test_its_meta_is_kept_once_and_costs_nothing_where_there_is_none() -> None:
+    meta = {"team": "red"}
+    assert make_connection(meta=meta).meta is meta
+    assert make_connection("ann").meta is make_connection("bob").meta == {}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from django_hub import fanout as module
 from django_hub.connection import Connection
 from django_hub.fanout import Fanout
+from django_hub.filters import Where
 from django_hub.messages import Close
 from django_hub.parcels import Entry, Scope
 from django_hub.wires.asgi import AsgiWire
@@ -27,10 +28,10 @@ class Room:
         self.connections: dict[str, Connection] = {}
         self.lines: dict[str, Line] = {}
 
-    def enter(self, *client_ids: str, hub: str = "lobby") -> None:
+    def enter(self, *client_ids: str, hub: str = "lobby", **meta: Any) -> None:
         for client_id in client_ids:
             line = self.lines[client_id] = Line()
-            connection = self.connections[client_id] = make_connection(client_id, hub, line)
+            connection = self.connections[client_id] = make_connection(client_id, hub, line, meta)
             self.fanout.add(connection)
 
     def leave(self, client_id: str) -> None:
@@ -66,6 +67,31 @@ async def test_to_all_except_those_clients(room: Room) -> None:
     room.enter("ann", "bob", "cy")
     await room.put(Entry("lobby", "hello", Scope.EXCEPT, ("bob", "unknown")))
     assert room.sent() == {"ann": ["hello"], "bob": [], "cy": ["hello"]}
+
+
+async def test_to_only_those_clients(room: Room) -> None:
+    room.enter("ann", "bob", "cy")
+    await room.put(Entry("lobby", "hello", Scope.CLIENTS, ("bob", "unknown")))
+    assert room.sent() == {"ann": [], "bob": ["hello"], "cy": []}
+
+
+async def test_to_those_whose_meta_matches(room: Room) -> None:
+    room.enter("ann", "bob", team="red")
+    room.enter("cy", team="blue")
+    room.enter("dee")
+    red = Where(team="red").filter()
+    await room.put(Entry("lobby", "1", filter=red), Entry("lobby", "2", Scope.EXCEPT, ("ann",), filter=red))
+    assert room.sent() == {"ann": ["1"], "bob": ["1", "2"], "cy": [], "dee": []}
+
+
+async def test_in_a_large_hub_what_is_kept_of_all_is_not_for_some(room: Room) -> None:
+    blue = [str(number) for number in range(2 * module._WRITES)]
+    room.enter(*blue, team="blue")
+    room.enter("ann", team="red")
+    await room.put(Entry("lobby", "1"))
+    await room.put(Entry("lobby", "2", filter=Where(team="red").filter()))
+    await room.put(Entry("lobby", "3", Scope.CLIENTS, ("ann",)), Entry("lobby", "4"))
+    assert room.sent() == {"ann": ["1", "2", "3", "4"], **{each: ["1", "4"] for each in blue}}
 
 
 @pytest.mark.parametrize("scope", list(Scope))
@@ -224,10 +250,10 @@ class Writes(AsgiWire):
         return True
 
 
-async def given(*entries: Entry) -> list[tuple[Any, ...]]:
-    """What ann, in the lobby, is written when these wait."""
+async def given(*entries: Entry, **meta: Any) -> list[tuple[Any, ...]]:
+    """What ann, in the lobby and with that meta, is written when these wait."""
     room = Room()
-    room.enter("ann", "bob")
+    room.enter("ann", "bob", **meta)
     wire = room.connections["ann"].wire = Writes()
     await asyncio.gather(*(room.fanout.put([entry]) for entry in entries))
     return wire.given
@@ -248,6 +274,23 @@ async def test_what_is_for_others_keeps_its_place() -> None:
     assert await given(*to_all[:2], for_some, for_some, *to_all[2:]) == [("a", "b"), ("!", "!"), ("c", "d")]
 
 
+async def test_what_is_for_the_same_clients_goes_as_one_write() -> None:
+    """The same by scope, ids and filter: what differs in one of these is another's."""
+    for_some = [
+        (Scope.CLIENTS, ("ann",), None),
+        (Scope.CLIENTS, ("ann", "bob"), None),
+        (Scope.CLIENTS, ("ann", "bob"), Where(n=1).filter()),
+        (Scope.CLIENTS, ("ann", "bob"), Where(n=1.0).filter()),
+        (Scope.ALL, (), Where(n=1).filter()),
+    ]
+    entries = [
+        Entry("lobby", f"{number}{again}", scope, ids, filter=filter_)
+        for number, (scope, ids, filter_) in enumerate(for_some)
+        for again in "ab"
+    ]
+    assert await given(*entries, n=1) == [(f"{number}a", f"{number}b") for number in range(5)]
+
+
 async def test_a_close_goes_by_itself() -> None:
     entries = [Entry("lobby", "a"), Entry("lobby", Close(4000)), Entry("lobby", "b")]
     assert await given(*entries) == [("a",), (Close(4000),), ("b",)]
@@ -259,28 +302,36 @@ async def test_one_write_has_bounds() -> None:
     assert await given(*entries) == [("a", large), (large, "b"), (2 * large,), ("c",)]
 
 
-@given_lists(
-    st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from([(), ("ann",), ("bob",)])), max_size=30)
+AUDIENCES = st.tuples(
+    st.sampled_from([Scope.EXCEPT, Scope.CLIENTS]),
+    st.sampled_from([(), ("ann",), ("bob",), ("ann", "cy")]),
+    st.sampled_from([None, "red", "blue"]),
 )
-def test_joined_or_not_each_client_gets_all_that_is_for_it_in_order(
-    sent: list[tuple[str, tuple[str, ...]]],
-) -> None:
+
+
+@given_lists(st.lists(st.tuples(st.sampled_from("xy"), AUDIENCES), max_size=30))
+def test_joined_or_not_each_client_gets_all_that_is_for_it_in_order(sent: list[tuple[str, Any]]) -> None:
+    clients = {"ann": ("x", "red"), "bob": ("x", "blue"), "cy": ("y", "red")}
+
     async def run() -> dict[str, list[Any]]:
         room = Room()
-        room.enter("ann", "bob", hub="x")
-        room.enter("cy", hub="y")
+        for client_id, (hub, team) in clients.items():
+            room.enter(client_id, hub=hub, team=team)
         entries = [
-            Entry(hub, str(number), Scope.EXCEPT if ids else Scope.ALL, ids)
-            for number, (hub, ids) in enumerate(sent)
+            Entry(hub, str(number), scope, ids, filter=Where(team=team).filter() if team else None)
+            for number, (hub, (scope, ids, team)) in enumerate(sent)
         ]
         await asyncio.gather(*(room.fanout.put([entry]) for entry in entries))
         return room.sent()
 
-    def expected(client_id: str, hub: str) -> list[str]:
-        return [str(n) for n, (to, ids) in enumerate(sent) if to == hub and client_id not in ids]
+    def is_for(client_id: str, hub: str, scope: Scope, ids: tuple[str, ...], team: str | None) -> bool:
+        return (
+            clients[client_id][0] == hub
+            and (client_id in ids) is (scope is Scope.CLIENTS)
+            and team in (None, clients[client_id][1])
+        )
 
     assert asyncio.run(run()) == {
-        "ann": expected("ann", "x"),
-        "bob": expected("bob", "x"),
-        "cy": expected("cy", "y"),
+        client_id: [str(n) for n, (hub, audience) in enumerate(sent) if is_for(client_id, hub, *audience)]
+        for client_id in clients
     }

@@ -7,13 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_hub.filters import Where
 from django_hub.messages import Close
 from django_hub.parcels import PARCEL, Entry, Scope, pack, unpack
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 FRAMES = TEXT | st.binary(max_size=20) | st.builds(Close, st.integers(1000, 4999), TEXT)
+FILTERS = st.none() | st.builds(
+    lambda key, value: Where(**{key: value}).filter(), TEXT, TEXT | st.integers(0, 9) | st.none()
+)
 ENTRIES = st.lists(
-    st.builds(Entry, TEXT, FRAMES, st.sampled_from(Scope), st.lists(TEXT, max_size=3).map(tuple)),
+    st.builds(
+        Entry, TEXT, FRAMES, st.sampled_from(Scope), st.lists(TEXT, max_size=3).map(tuple), TEXT, FILTERS
+    ),
     max_size=5,
 )
 ANYTHING = st.recursive(
@@ -57,7 +63,12 @@ def test_no_entries_are_a_parcel_too():
 
 
 def test_an_entry_is_for_all_if_nothing_is_said():
-    assert Entry("lobby", "hi") == Entry("lobby", "hi", Scope.ALL, ())
+    assert Entry("lobby", "hi") == Entry("lobby", "hi", Scope.ALL, (), "", None)
+
+
+def test_an_entry_without_a_filter_has_no_field_for_it():
+    entries = [Entry("lobby", "hi"), Entry("lobby", "hi", filter=Where(team="red").filter())]
+    assert pack(entries)["entries"] == [GOOD, [*GOOD, '{"team":"red"}']]
 
 
 def test_an_entry_cannot_be_changed():
@@ -73,7 +84,13 @@ NO_PARCELS = {
     "entries that are no list": {"type": PARCEL, "entries": 5},
     "an entry that is no list": {"type": PARCEL, "entries": [5]},
     "an entry too short": {"type": PARCEL, "entries": [GOOD[:4]]},
-    "an entry too long": {"type": PARCEL, "entries": [[*GOOD, 1]]},
+    "an entry too long": {"type": PARCEL, "entries": [[*GOOD, '{"team":"red"}', 1]]},
+    "a filter that is a number": {"type": PARCEL, "entries": [[*GOOD, 1]]},
+    "a filter that is a dict": {"type": PARCEL, "entries": [[*GOOD, {"team": "red"}]]},
+    "a filter that is no JSON": {"type": PARCEL, "entries": [[*GOOD, "team"]]},
+    "a filter that is no object": {"type": PARCEL, "entries": [[*GOOD, '["team"]']]},
+    "a filter that says nothing": {"type": PARCEL, "entries": [[*GOOD, "{}"]]},
+    "a filter nested without end": {"type": PARCEL, "entries": [[*GOOD, "[" * 100_000]]},
     "an unknown scope": {"type": PARCEL, "entries": [["lobby", 9, [], "hi", ""]]},
     "a scope that is text": {"type": PARCEL, "entries": [["lobby", "ALL", [], "hi", ""]]},
     "a scope that is a list": {"type": PARCEL, "entries": [["lobby", [], [], "hi", ""]]},
@@ -124,7 +141,7 @@ def test_any_garbage_raises_one_of_three_errors_or_is_read(message):
     assert all(isinstance(entry, Entry) for entry in entries)
 
 
-@given(st.lists(st.lists(ANYTHING, min_size=5, max_size=5)))
+@given(st.lists(st.lists(ANYTHING, min_size=5, max_size=6)))
 def test_entries_of_garbage_raise_one_of_three_errors_or_are_read(entries):
     try:
         read = unpack({"type": PARCEL, "entries": entries})
@@ -141,3 +158,8 @@ def test_the_size_of_an_entry_follows_its_frame(frame):
 def test_the_size_of_an_entry_follows_its_ids():
     ids = tuple(f"{number:032x}" for number in range(100))
     assert Entry("lobby", "", Scope.ONLY, ids).size >= 3200
+
+
+def test_the_size_of_an_entry_follows_long_ids_and_its_filter():
+    assert Entry("lobby", "", Scope.CLIENTS, ("x" * 200,) * 10).size >= 2000
+    assert Entry("lobby", "", filter=Where(team="x" * 1000).filter()).size >= 1000

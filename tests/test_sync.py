@@ -13,6 +13,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from django_hub import api, sync
 from django_hub.exceptions import InvalidMessage, InvalidName
+from django_hub.filters import Where
 from django_hub.hubs import Hub
 from tests.apps import EVENTS, World
 from tests.apps import world as world
@@ -60,11 +61,12 @@ async def test_hubs(world: World) -> None:
 
 
 async def test_members_and_messages(world: World) -> None:
-    ann = await world.join("ann")
+    ann = await world.join("ann", meta={"team": "red"})
 
     def work() -> list[Any]:
         sync.hub_broadcast("lobby", "to all")
         sync.hub_broadcast("lobby", "to some", lambda member: True)
+        sync.hub_broadcast("lobby", "to others", Where(team="red"), only=["ann"])
         return [
             sync.hub_send("ann", {"to": "one"}),
             sync.hub_send("nobody", "x"),
@@ -74,7 +76,7 @@ async def test_members_and_messages(world: World) -> None:
         ]
 
     assert await in_thread(work) == [True, False, "ann", ["ann"], ["ann"]]
-    assert await ann.receive_all(3) == ["to all", "to some", '{"to":"one"}']
+    assert await ann.receive_all(4) == ["to all", "to some", "to others", '{"to":"one"}']
 
 
 async def test_in_the_threads_of_django_views(world: World) -> None:

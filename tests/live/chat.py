@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any, Self
+from urllib.parse import quote
 
 import websockets
 
@@ -18,8 +19,12 @@ class ChatClient:
 
     path = "/ws/chat/"
 
-    def __init__(self, server: WebServer, room: str, name: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, server: WebServer, room: str, name: str | None = None, meta: object = None, **options: Any
+    ) -> None:
         query = "" if name is None else f"?name={name}"
+        if meta is not None:
+            query += f"&meta={quote(json.dumps(meta))}"
         self._url = server.ws_url(f"{self.path}{room}/{query}")
         # A client that did not read for long must still find all that was sent to it.
         self._options = {"max_queue": None, "ping_interval": None, **options}

@@ -7,6 +7,7 @@ the hub costs. It says what its worker is to do with each of its messages.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import time
@@ -29,6 +30,7 @@ from django_hub import (  # noqa: E402
     HubEvents,
     Joined,
     Message,
+    Where,
     current_hub,
     hub_broadcast,
     hub_send,
@@ -63,7 +65,14 @@ class RoomConsumer(HubConsumer):
         return True
 
     async def get_client_id(self) -> str | None:
-        return parse_qs(self.scope["query_string"].decode())["name"][0]
+        return self.query()["name"][0]
+
+    async def get_meta(self) -> dict[str, Any]:
+        meta: dict[str, Any] = json.loads(self.query().get("meta", ["{}"])[0])
+        return meta
+
+    def query(self) -> dict[str, list[str]]:
+        return parse_qs(self.scope["query_string"].decode())
 
 
 class RoomEvents(HubEvents):
@@ -78,6 +87,10 @@ class RoomEvents(HubEvents):
                 answer = {"type": "count", "count": await hub.count() if hub else 0}
                 await hub_send(event.client_id, answer, hub=event.hub)
                 return
+            case "tell":
+                for each in fields["broadcasts"]:
+                    await self.tell(event.hub, **each)
+                return
             case "wait":
                 await self.begun(event)
                 await asyncio.sleep(fields["seconds"])
@@ -86,6 +99,20 @@ class RoomEvents(HubEvents):
                 await asyncio.to_thread(time.sleep, fields["seconds"])
         said = {"type": "said", "client": event.client_id, "text": fields["text"], "worker": os.getpid()}
         await hub_broadcast(event.hub, said)
+
+    async def tell(
+        self,
+        hub: str,
+        text: str,
+        where: dict[str, Any] | None = None,
+        longer: int | None = None,
+        **ids: Any,
+    ) -> None:
+        """``longer``: to those with such a name."""
+        condition: Any = None if where is None else Where(**where)
+        if longer is not None:
+            condition = lambda member: len(member.client_id) > longer  # noqa: E731
+        await hub_broadcast(hub, {"type": "said", "text": text}, condition, **ids)
 
     async def begun(self, event: Message) -> None:
         begun: dict[str, Any] = {"type": "begun", "worker": os.getpid()}

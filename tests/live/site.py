@@ -71,9 +71,14 @@ class Site:
         return process
 
     async def enter(
-        self, server: WebServer, room: str, name: str, kind: type[ChatClient] = ChatClient
+        self,
+        server: WebServer,
+        room: str,
+        name: str,
+        kind: type[ChatClient] = ChatClient,
+        **options: Any,
     ) -> ChatClient:
-        client = await self.stack.enter_async_context(kind(server, room, name))
+        client = await self.stack.enter_async_context(kind(server, room, name, **options))
         await client.until(type="joined", client=name)
         return client
 
