@@ -14,7 +14,7 @@ _HEAD = """# Results
 Written by `python -m benchmarks`; see
 [how it is measured](../../docs/explanation/performance.md#how-it-is-measured). Each figure is the median
 of its rounds (and the least and the most of them); what is compared is always of one round, so that a
-machine's slow minutes hit both. A level counts as reached by the median. The JSON files have the raw figures.
+machine's slow minutes hit both. A level counts as reached by the median. Raw figures: the JSON files.
 """
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import shutil
 import subprocess
 import tempfile
@@ -18,8 +20,16 @@ _MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 _NGINX = "/usr/sbin/nginx"
 
 
-def _server() -> WebServer:
+@functools.cache
+def _folder() -> Path:
+    """Where nginx may write."""
     folder = Path(tempfile.mkdtemp(prefix="django-hub-nginx-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _server() -> WebServer:
+    folder = _folder()
 
     def command(host: str, port: int) -> list[str]:
         text = _CONFIGURATION.substitute(folder=folder, module=_MODULE, address=f"{host}:{port}")
