@@ -44,27 +44,30 @@ async def generate(
     kind: str,
     cores: set[int],
     load: Mapping[str, Option],
-    server: int | None = None,
+    *servers: int,
 ) -> Measured:
     """Put one load on a server, and return what was measured (see the head of ``generator.c``).
 
-    With the pid of the ``server``, also the processor time it used for each delivery (``cpu_us``) and for
-    each round (``round_cpu_us``).
+    With the pid of the server, also the processor time it used for each delivery (``cpu_us``) and for
+    each round (``round_cpu_us``); with those of others behind it, what all used (``all_round_cpu_us``).
     """
     warmup = min(_WARM_UP, float(load.get("seconds", _WARM_UP)))
     process = await _start(port, path, kind, cores, {"warmup": warmup, **load})
-    out = _lines(process)
-    lines, before, used = [], 0.0, 0.0
-    async for line in out:
+    lines, used = [], []
+    async for line in _lines(process):
         lines.append(line)
-        if server is not None:
-            now = cpu_seconds(server)
-            before, used = now, now - before
+        used.append([cpu_seconds(server) for server in servers])
     await _ended(process)
     measured: Measured = json.loads(lines[-1])
-    if server is not None and kind == "rounds":
-        measured["cpu_us"] = used * 1e6 / max(measured["frames"], 1)
-        measured["round_cpu_us"] = used * 1e6 / max(measured["rounds"], 1)
+    if servers:
+        # At the line "measuring", and at the end.
+        us = [(after - before) * 1e6 for before, after in zip(*used, strict=True)]
+        frames, rounds = max(measured["frames"], 1), max(measured["rounds"], 1)
+        measured |= {
+            "cpu_us": us[0] / frames,
+            "round_cpu_us": us[0] / rounds,
+            "all_round_cpu_us": sum(us) / rounds,
+        }
     return measured
 
 

@@ -15,6 +15,10 @@ Found = Mapping[str, tuple[Scenario, Result]]
 # Colours that those who see fewer of them tell apart, too (after Okabe and Ito).
 _OURS, _BARE, _STOCK, _PEER = "#0072b2", "#999999", "#d55e00", "#56b4a0"
 _INK, _FAINT = "#222222", "#dddddd"
+_COSTS = {
+    "round_cpu_us": ("the server that sends", _OURS),
+    "all_round_cpu_us": ("all servers together", _STOCK),
+}
 _LOOK: Any = {
     "font.size": 11,
     "text.color": _INK,
@@ -118,15 +122,18 @@ def _bars(axis: Any, scenario: Scenario, result: Result) -> None:
 
 
 def _line(axis: Any, scenario: Scenario, result: Result) -> None:
-    figure = scenario.figures[0]
-    places = {each.name: each.at for each in scenario.contenders}
+    places = {each.name: each.at for each in scenario.contenders if each.at is not None}
     at = [places[name] for name in result.contenders]
-    found = [result.of(name, figure) for name in result.contenders]
-    medians = [each.median for each in found]
-    axis.fill_between(
-        at, [each.least for each in found], [each.most for each in found], color=_OURS, alpha=0.2, lw=0
-    )
-    axis.plot(at, medians, color=_OURS, marker="o", markersize=5, lw=1.8)
+    figures = [figure for figure in scenario.figures if figure.key in _COSTS]
+    most = 0.0
+    for figure in figures:
+        label, colour = _COSTS[figure.key]
+        found = [result.of(name, figure) for name in result.contenders]
+        most = max(most, *(each.most for each in found))
+        lows, highs = [each.least for each in found], [each.most for each in found]
+        axis.fill_between(at, lows, highs, color=colour, alpha=0.2, lw=0)
+        medians = [each.median for each in found]
+        axis.plot(at, medians, color=colour, marker="o", markersize=5, lw=1.8, label=label)
     axis.set_xlabel(scenario.axis)
     axis.set_ylabel("µs of CPU a broadcast")
     if scenario.name == "growth-processes":
@@ -135,11 +142,17 @@ def _line(axis: Any, scenario: Scenario, result: Result) -> None:
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(lambda value, _: _short(value))
     if scenario.name == "growth-members":
+        # What a broadcast costs whoever hears it is how far the other line is above this one.
+        axis.plot(
+            at, [medians[-1] * each / at[-1] for each in at], color="#888888", ls="--", lw=1, label="linear"
+        )
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(lambda value, _: _short(value))
     else:
         # From zero: constant is to look constant.
-        axis.set_ylim(0, max(each.most for each in found) * 1.3)
+        axis.set_ylim(0, most * 1.3)
+    axis.yaxis.set_major_formatter(lambda value, _: _short(value))
+    if len(axis.lines) > 1:
+        axis.legend(frameon=False, loc="upper left")
     axis.grid(color=_FAINT)
 
 

@@ -8,7 +8,6 @@ import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 
 from benchmarks.gauges import family
 from tests.live.servers import Broker, Process, WebServer, daphne, uvicorn, valkey, worker
@@ -19,15 +18,13 @@ CORES = sorted(os.sched_getaffinity(0))
 # The server has a core of its own; what puts the load on it, and a worker, has the other ones.
 SERVER, OTHERS = {CORES[0]}, set(CORES[1:]) or {CORES[0]}
 
+# What `ulimit -Hn` says: so many files, sockets included, a process may open.
+FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
-def raise_limits(files: int = 100_000) -> None:
-    """Let this process, and those it starts, have so many open files, or as many as it may."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = int(Path("/proc/sys/fs/nr_open").read_text())
-    for limit in (min(max(hard, files), most), hard):
-        with contextlib.suppress(ValueError, PermissionError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, max(limit, hard)))
-            return
+
+def raise_limits() -> None:
+    """Let this process, and those it starts, have as many open files as they may."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from benchmarks.inside import inside
 from benchmarks.scenario import Comparison, Contender, Figure, Measure, Scenario
 
 _COST = Figure("round_cpu_us", "µs of the server's CPU a broadcast")
+_ALL = Figure("all_round_cpu_us", "µs of CPU a broadcast, all servers together")
 _PER_MEMBER = Figure("cpu_us", "µs of the server's CPU a member")
 _PATH = "/hub/fan/h/"
 _LOCAL = 10
@@ -41,9 +42,10 @@ async def _beside(others: int, clients: int, rate: float, seconds: float) -> Mea
         servers = await stack.enter_async_context(stage.together(*["uvicorn"] * (others + 1)))
         for other in servers[1:]:
             await stack.enter_async_context(held(other.port, _PATH, stage.OTHERS, clients=clients))
-        server = servers[0]
         load = {"clients": _LOCAL, "pause": 1 / rate, "seconds": seconds}
-        return await generate(server.port, _PATH, "rounds", stage.OTHERS, load, server.pid)
+        return await generate(
+            servers[0].port, _PATH, "rounds", stage.OTHERS, load, *(each.pid for each in servers)
+        )
 
 
 def _members_elsewhere(count: int) -> Measure:
@@ -85,7 +87,7 @@ SCENARIOS = [
     Scenario(
         name="growth-elsewhere",
         title=f"A broadcast to {_LOCAL} members of the sending process and so many of another, on Redis",
-        figures=(_COST,),
+        figures=(_COST, _ALL),
         contenders=_points(_members_elsewhere, (10, 100, 1000, 5000)),
         comparisons=(Comparison(one="5,000", other="10", figure=_COST, most=True),),
         axis="members in another process",
@@ -94,7 +96,7 @@ SCENARIOS = [
     Scenario(
         name="growth-processes",
         title=f"A broadcast to so many processes with {_LOCAL} members each, on Redis",
-        figures=(_COST,),
+        figures=(_COST, _ALL),
         contenders=_points(_processes, (1, 2, 4, 8)),
         comparisons=(Comparison(one="8", other="1", figure=_COST, most=True),),
         axis="processes",
