@@ -12,7 +12,8 @@
  *   serve   no client but the trivial server: what one client sends goes to all of them. It is there to
  *           show what the generator itself can do.
  *
- * numbers: clients, hubs, outstanding, burst, ahead, size (bytes of a message), seconds (measured), warmup
+ * numbers: clients, hubs, outstanding, burst, ahead, window (of a round, so many hubs are under way at once;
+ * 0: all), size (bytes of a message), seconds (measured), warmup
  * (seconds before), rounds (measure so many, and not by time), pause (seconds from one round to the next),
  * patience (seconds after which a round has lost what is missing), connecting (handshakes under way at
  * once), stalled (so many of the clients never read), deliveries (1: latencies are of each delivery, not of
@@ -65,7 +66,7 @@ struct client {
 };
 
 static struct {
-    long clients, hubs, outstanding, burst, ahead, size, rounds, connecting, stalled, deliveries, voice_port;
+    long clients, hubs, outstanding, burst, ahead, window, size, rounds, connecting, stalled, deliveries, voice_port;
     double seconds, warmup, pause, patience;
     const char *hello, *ready, *prefix, *suffix, *counts, *ping, *pong, *voice;
 } option = {
@@ -441,9 +442,17 @@ static struct client *speaker(long hub) {
     return &clients[hub];
 }
 
+/* Goes on with a round of which so many frames have come: speaks in as many more hubs as the window allows. */
+static long speak(long spoken, long came) {
+    long done = came * option.hubs / (option.clients * option.burst);
+    while (spoken < option.hubs && (!option.window || spoken < done + option.window))
+        put(speaker(spoken++), burst, burst_size);
+    return spoken;
+}
+
 static void run_rounds(double end) {
     double since[MOST_OUTSTANDING];
-    long wanted[MOST_OUTSTANDING], first = 0, last = 0;
+    long wanted[MOST_OUTSTANDING], first = 0, last = 0, spoken = 0, base = 0;
     counted = 0;
     while (true) {
         bool more = measuring && option.rounds ? last < option.rounds : now() < end;
@@ -452,11 +461,13 @@ static void run_rounds(double end) {
             long before = first < last ? wanted[(last - 1) % MOST_OUTSTANDING] : counted;
             wanted[last % MOST_OUTSTANDING] = before + (option.clients - option.stalled - gone) * option.burst;
             since[last++ % MOST_OUTSTANDING] = round_began = now();
-            for (long hub = 0; hub < option.hubs; hub++) put(speaker(hub), burst, burst_size);
+            base = before;
+            spoken = speak(0, 0);
             continue;
         }
         if (first == last && !more) return;
         turn(first == last ? 1 : 10);
+        if (first < last) spoken = speak(spoken, counted - base);
         for (; first < last && counted >= wanted[first % MOST_OUTSTANDING]; first++, rounds += measuring)
             if (!option.deliveries) note(since[first % MOST_OUTSTANDING], now());
         if (first < last && now() - since[first % MOST_OUTSTANDING] > option.patience) {
@@ -499,7 +510,8 @@ static void read_options(int count, char **words) {
     struct { const char *name; long *number; double *time; const char **text; } known[] = {
         {"clients", .number = &option.clients},   {"hubs", .number = &option.hubs},
         {"outstanding", .number = &option.outstanding}, {"burst", .number = &option.burst},
-        {"ahead", .number = &option.ahead},       {"size", .number = &option.size},
+        {"ahead", .number = &option.ahead},       {"window", .number = &option.window},
+        {"size", .number = &option.size},
         {"rounds", .number = &option.rounds},     {"connecting", .number = &option.connecting},
         {"stalled", .number = &option.stalled},   {"deliveries", .number = &option.deliveries},
         {"voice_port", .number = &option.voice_port},

@@ -20,7 +20,11 @@ machine's slow minutes hit both. A level counts as reached by the median. Raw fi
 
 def write(folder: Path) -> Path:
     """Write the page, and the plots, of all that is in the folder."""
-    found = [(each, result) for each in SCENARIOS if (result := Result.read(folder, each.name))]
+    found = [
+        (each, result)
+        for each in SCENARIOS
+        if (result := Result.read(folder, each.name)) and result.has(each.figures)
+    ]
     lines = [_HEAD]
     drawn = plots.draw(folder, {scenario.name: (scenario, result) for scenario, result in found})
     lines += [f"![{title}]({file.name})\n" for title, file in drawn.items()]

@@ -46,6 +46,15 @@ class Result:
     def contenders(self) -> Sequence[str]:
         return list(self.rounds[0])
 
+    def has(self, figures: Sequence[Figure]) -> bool:
+        """Whether they were measured: what an older version wrote may lack some."""
+        return all(
+            figure.key in each
+            for measured in self.rounds
+            for each in measured.values()
+            for figure in figures
+        )
+
     def of(self, contender: str, figure: Figure) -> Range:
         return Range.of([each[contender][figure.key] * figure.scale for each in self.rounds])
 

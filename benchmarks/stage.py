@@ -111,11 +111,12 @@ async def broker() -> AsyncIterator[Broker]:
 
 
 @contextlib.asynccontextmanager
-async def together(*kinds: str) -> AsyncIterator[list[WebServer]]:
-    """Servers on one Valkey: the first on its core, the others and the Valkey on the other cores."""
+async def together(*kinds: str, channel: str) -> AsyncIterator[list[WebServer]]:
+    """Servers, and a worker, on one Valkey: the first server has its core, all else has the others."""
     async with broker() as redis:
         first, *others = [server(kind, redis.env) for kind in kinds]
-        async with running(first, cores=SERVER), running(*others, cores=OTHERS):
+        working = worker(channel, env={**redis.env, **SETTINGS})
+        async with running(first, cores=SERVER), running(*others, working, cores=OTHERS):
             yield [first, *others]
 
 

@@ -192,12 +192,13 @@ async def test_the_generator_speaks_socket_io() -> None:
             else:
                 assert text == f'42["say","{"x" * 100}"]'
                 broadcast(room, f'42["said","{"x" * 100}"]')
+                broadcast(room, "6")
 
     async with serve(talk, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         load = {**SOCKET_IO, "clients": 5, "rounds": 4, "warmup": 0}
         figures = await generate(port, SOCKET_IO_PATH, "rounds", stage.OTHERS, load)
-    # Neither what opens a socket nor a ping counts.
+    # Neither what opens a socket, nor a ping, nor "6", which says nothing, counts.
     assert figures["frames"] == 4 * 5
     assert pongs == 5
 

@@ -39,7 +39,9 @@ async def _beside(others: int, clients: int, rate: float, seconds: float) -> Mea
     ``rate``: broadcasts a second, slow enough for the other servers, which share what cores are left.
     """
     async with contextlib.AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(stage.together(*["uvicorn"] * (others + 1)))
+        servers = await stack.enter_async_context(
+            stage.together(*["uvicorn"] * (others + 1), channel="hub-fan")
+        )
         for other in servers[1:]:
             await stack.enter_async_context(held(other.port, _PATH, stage.OTHERS, clients=clients))
         load = {"clients": _LOCAL, "pause": 1 / rate, "seconds": seconds}

@@ -25,7 +25,7 @@ def _in_memory(kind: str) -> Measure:
 
 def _through_redis(kind: str) -> Measure:
     async def measure(seconds: float) -> Measured:
-        async with stage.together(kind, "uvicorn") as (server, publisher):
+        async with stage.together(kind, "uvicorn", channel="hub-fan") as (server, publisher):
             load = {**_LOAD, "seconds": seconds, "voice": "/hub/voice/h/", "voice_port": publisher.port}
             return await generate(server.port, "/hub/fan/h/", "rounds", stage.OTHERS, load, server.pid)
 
