@@ -85,7 +85,7 @@ def section(scenario: Scenario, result: Result) -> list[str]:
         lines += [*rows, ""]
     if scenario.note:
         lines += [scenario.note, ""]
-    lines += [f"Left out: {name}: {why}." for name, why in result.missing.items()]
+    lines += [f"- Left out: {name}: {why}." for name, why in result.missing.items()]
     if result.missing:
         lines.append("")
     spreads = [result.of(name, scenario.figures[0]).spread for name in result.contenders]

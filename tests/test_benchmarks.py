@@ -1,5 +1,6 @@
 """The benchmarks run, and write what they measured. How fast anything is, is no concern of a test."""
 
+import asyncio
 import contextlib
 import dataclasses
 import importlib.util
@@ -21,7 +22,7 @@ from benchmarks.peers.peer import SOCKET_IO, SOCKET_IO_PATH
 from benchmarks.results import Range, Result
 from benchmarks.scenario import Comparison, Contender, Figure, Scenario
 from benchmarks.scenarios import SCENARIOS, fan_out
-from tests.live.servers import eventually, free_port
+from tests.live.servers import MS, eventually, free_port
 
 RATE = Figure("rate", "deliveries/s")
 OURS, BARE = "django_hub, uvicorn", "bare loop, uvicorn"
@@ -192,15 +193,55 @@ async def test_the_generator_speaks_socket_io() -> None:
             else:
                 assert text == f'42["say","{"x" * 100}"]'
                 broadcast(room, f'42["said","{"x" * 100}"]')
-                broadcast(room, "6")
 
     async with serve(talk, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         load = {**SOCKET_IO, "clients": 5, "rounds": 4, "warmup": 0}
         figures = await generate(port, SOCKET_IO_PATH, "rounds", stage.OTHERS, load)
-    # Neither what opens a socket, nor a ping, nor "6", which says nothing, counts.
     assert figures["frames"] == 4 * 5
     assert pongs == 5
+
+
+@pytest.mark.live
+@pytest.mark.may_skip
+@pytest.mark.usefixtures("compiled")
+async def test_only_frames_that_count_end_a_round() -> None:
+    async def talk(socket: ServerConnection) -> None:
+        async for _ in socket:
+            await socket.send("6")
+
+    async with serve(talk, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        load: dict[str, Option] = {"counts": "42", "rounds": 2, "warmup": 0, "patience": 0.1}
+        figures = await generate(port, "/", "rounds", stage.OTHERS, load)
+    assert figures["frames"] == 0
+    assert figures["missing"] == 2
+
+
+@pytest.mark.live
+@pytest.mark.may_skip
+@pytest.mark.usefixtures("compiled")
+async def test_a_window_holds_back_what_is_said_in_other_hubs() -> None:
+    waiting: list[ServerConnection] = []
+    most = 0
+
+    async def answer_two(socket: ServerConnection) -> None:
+        nonlocal most
+        async for _ in socket:
+            waiting.append(socket)
+            if len(waiting) == 2:
+                await asyncio.sleep(50 * MS)  # a third would come now
+                most = max(most, len(waiting))
+                for each in waiting:
+                    await each.send("answer")
+                waiting.clear()
+
+    async with serve(answer_two, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        load: dict[str, Option] = {"clients": 6, "hubs": 6, "window": 2, "rounds": 2, "warmup": 0}
+        figures = await generate(port, "/", "rounds", stage.OTHERS, load)
+    assert figures["frames"] == 2 * 6
+    assert most == 2
 
 
 @pytest.mark.live

@@ -89,7 +89,7 @@ SCENARIOS = [
     Scenario(
         name="growth-elsewhere",
         title=f"A broadcast to {_LOCAL} members of the sending process and so many of another, on Redis",
-        figures=(_COST, _ALL),
+        figures=(_COST,),
         contenders=_points(_members_elsewhere, (10, 100, 1000, 5000)),
         comparisons=(Comparison(one="5,000", other="10", figure=_COST, most=True),),
         axis="members in another process",

@@ -36,8 +36,8 @@ def scenario(hubs: int = _HUBS) -> Scenario:
             Contender(name=_STOCK, measure=_small_talk("/stock/fan/h%d/", "stock-echo", hubs)),
         ),
         comparisons=(Comparison(one=_OURS, other=_STOCK, figure=RATE, must=5, aim=15),),
-        note=f"In {_WINDOW:,} hubs at a time: stock Channels takes a connection to Redis for each, and ends "
-        "sockets when there are no more. For 10,000 hubs `ulimit -Hn` must say 22,000.",
+        note=f"In {_WINDOW:,} hubs at a time: stock Channels takes a connection to Redis for each, and "
+        "ends sockets when there are no more. For 10,000 hubs `ulimit -Hn` must say 22,000.",
     )
 
 
