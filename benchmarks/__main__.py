@@ -1,63 +1,61 @@
-"""python -m benchmarks: all scenarios against their peers, as a table of ratios.
+"""python -m benchmarks: all scenarios against their peers, as tables of ratios, and as plots.
 
-    python -m benchmarks [--rounds 3] [--seconds 4] [name ...]
+    python -m benchmarks [--rounds 3] [--seconds 4] [--results FOLDER] [--only BEGINNING ...] [name ...]
 
 Rounds alternate between the contenders, and a ratio is of the two figures of one round: this keeps a
-machine's slow minutes from deciding. The table goes to benchmarks/results/.
+machine's slow minutes from deciding. What is written goes to benchmarks/results/; scenarios that
+were not chosen keep what they have there. With --write it is written anew, and nothing measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import platform
-import statistics
+import datetime
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import stage
+from benchmarks import machine, report, stage, tables
 from benchmarks.generator import Measured
-from benchmarks.scenarios import SCENARIOS, Scenario
+from benchmarks.results import Result
+from benchmarks.scenario import Contender, Scenario
+from benchmarks.scenarios import SCENARIOS
 
 RESULTS = Path(__file__).with_name("results")
 
 
-async def measured(scenario: Scenario, rounds: int, seconds: float) -> list[dict[str, Measured]]:
+async def measured(scenario: Scenario, rounds: int, seconds: float) -> Result:
+    """The scenario's rounds; contenders that lack something are left out."""
+    missing = {each.name: each.missing() for each in scenario.contenders if each.missing()}
+    there = [each for each in scenario.contenders if each.name not in missing]
     found = []
     for number in range(rounds):
-        order = list(scenario.contenders.items())
-        if number % 2:
-            order.reverse()
-        found.append({name: await measure(seconds) for name, measure in order})
-        figures = ", ".join(f"{name} {each[scenario.figure]:,.0f}" for name, each in found[-1].items())
-        print(f"{scenario.name}: {figures} {scenario.unit}", file=sys.stderr, flush=True)
+        came = {each.name: await _once(scenario, each, seconds) for each in _turned(there, number)}
+        found.append({each.name: came[each.name] for each in there})
+    return Result(
+        scenario=scenario.name,
+        date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        machine=machine.machine(),
+        versions=machine.versions(),
+        seconds=seconds,
+        rounds=found,
+        missing=missing,
+    )
+
+
+def _turned(contenders: Sequence[Contender], number: int) -> Sequence[Contender]:
+    return contenders[::-1] if number % 2 else contenders
+
+
+async def _once(scenario: Scenario, contender: Contender, seconds: float) -> Measured:
+    began = time.monotonic()
+    found = await contender.measure(seconds)
+    figures = ", ".join(f"{tables.number(found[f.key] * f.scale)} {f.unit}" for f in scenario.figures)
+    took = time.monotonic() - began
+    print(f"{scenario.name}: {contender.name}: {figures} ({took:.0f} s)", file=sys.stderr, flush=True)
     return found
-
-
-def table(scenario: Scenario, rounds: Sequence[dict[str, Measured]]) -> list[str]:
-    """The scenario's rows: each contender's figure, and ours as a multiple of it."""
-    lines = [
-        f"### {scenario.name}",
-        "",
-        f"{scenario.title[0].upper()}{scenario.title[1:]}.",
-        "",
-        f"| | {scenario.unit} (median) | django_hub is (median, min to max) | must be |",
-        "|---|---:|---:|---:|",
-    ]
-    for name in scenario.contenders:
-        figures = [each[name][scenario.figure] for each in rounds]
-        ratio, level = "", ""
-        if name != scenario.ours:
-            ours = [each[scenario.ours][scenario.figure] for each in rounds]
-            ratios = [mine / other for mine, other in zip(ours, figures, strict=True) if other]
-            ratio = f"{statistics.median(ratios):.2f} × ({min(ratios):.2f} to {max(ratios):.2f})"
-            if name in scenario.levels:
-                level = f"{'≤' if scenario.least else '≥'} {scenario.levels[name]:g} ×"
-        lost = sum(each[name].get("missing", 0) + each[name].get("closed", 0) for each in rounds)
-        remark = f" ({lost:,.0f} messages lost or sockets closed)" if lost else ""
-        lines.append(f"| {name}{remark} | {statistics.median(figures):,.0f} | {ratio} | {level} |")
-    return [*lines, ""]
 
 
 async def main() -> None:
@@ -66,19 +64,20 @@ async def main() -> None:
     parser.add_argument("names", nargs="*", help=f"beginnings of: {', '.join(names)}; none: all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
+    parser.add_argument("--write", action="store_true", help="only write the page and the plots anew")
     options = parser.parse_args()
     chosen = [s for s in SCENARIOS if not options.names or s.name.startswith(tuple(options.names))]
     if not chosen:
         parser.error(f"no scenario begins so; there are {', '.join(names)}")
-    RESULTS.mkdir(exist_ok=True)
-    for scenario in chosen:
-        rows = table(scenario, await measured(scenario, options.rounds, options.seconds))
-        machine = (
-            f"{options.rounds} rounds of {options.seconds:g} s, {len(stage.CORES)} cores, "
-            f"CPython {platform.python_version()}."
-        )
-        (RESULTS / f"{scenario.name}.md").write_text("\n".join([*rows, machine, ""]))
-        print("\n".join(rows), flush=True)
+    options.results.mkdir(parents=True, exist_ok=True)
+    stage.raise_limits()
+    for scenario in [] if options.write else chosen:
+        result = await measured(scenario, options.rounds, options.seconds)
+        result.write(options.results)
+        print("\n".join(tables.section(scenario, result)), flush=True)
+    print(report.write(options.results))
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

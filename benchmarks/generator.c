@@ -1,20 +1,32 @@
 /* The load of the benchmarks: many websocket clients in one thread.
  *
- *   generator PORT PATH KIND [name=number ...]
+ *   generator PORT PATH KIND [name=value ...]
  *
  * PATH may hold one %d, which becomes the client's number modulo `hubs`. KIND is one of
  *
  *   echo    each client keeps `outstanding` messages under way; a frame that comes back frees the next
- *   rounds  the first client of each hub sends `burst` messages; when all clients of all hubs have got all
- *           of them, the next round begins
+ *   rounds  one client of each hub sends `burst` messages; when all clients of all hubs have got all
+ *           of them, the next round begins; `ahead` rounds may be under way at once
  *   join    clients come, and count when their first frame has come
+ *   hold    clients come and stay, reading, until this program is ended; one line says that all are there
  *   serve   no client but the trivial server: what one client sends goes to all of them. It is there to
  *           show what the generator itself can do.
  *
- * numbers: clients, hubs, outstanding, burst, size (bytes of a message), seconds (measured), warmup
- * (seconds before), connecting (handshakes under way at once). The result is one line of JSON; what was
- * measured lies between the end of the warm-up and the end. Frames are masked with a key of zeros, which
- * RFC 6455 allows and costs the generator nothing.
+ * numbers: clients, hubs, outstanding, burst, ahead, window (of a round, so many hubs are under way at once;
+ * 0: all), size (bytes of a message), seconds (measured), warmup
+ * (seconds before), rounds (measure so many, and not by time), pause (seconds from one round to the next),
+ * patience (seconds after which a round has lost what is missing), connecting (handshakes under way at
+ * once), stalled (so many of the clients never read), deliveries (1: latencies are of each delivery, not of
+ * each round), voice_port (see voice).
+ *
+ * texts, for servers with a protocol of their own inside of websocket messages: hello (sent after the
+ * handshake), ready (the frame with this beginning says that a client is in), prefix and suffix (around
+ * the bytes of a message), counts (only frames with this beginning count), ping and pong (the one is
+ * answered with the other). voice: the path of one more client, at voice_port, which speaks for all others.
+ *
+ * The line "measuring" tells that the warm-up is over. The result is one line of JSON; `busy` is this
+ * program's share of its core. Frames are masked with a key of zeros, which RFC 6455 allows and costs the
+ * generator nothing.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,25 +34,28 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { EVENTS = 1024, BUFFER = 1 << 18, LATENCIES = 1 << 22, MOST_OUTSTANDING = 64 };
-/* A round, or an echo, that takes so long has lost frames: they are counted, and it goes on. */
-static const double PATIENCE = 5.0;
+/* From one address there are some 28,000 ports. */
+enum { CLIENTS_AN_ADDRESS = 20000 };
 
 enum state { CONNECTING, SHAKING, OPEN, GONE };
 
 struct client {
     int fd;
     enum state state;
+    bool ready;                /* it is in */
     bool counted;              /* join: its first frame has come */
     uint8_t *rest;             /* the beginning of a frame whose end has not come */
     size_t rest_size;
@@ -51,22 +66,28 @@ struct client {
 };
 
 static struct {
-    long clients, hubs, outstanding, burst, size, connecting;
-    double seconds, warmup;
-} option = {.clients = 1, .hubs = 1, .outstanding = 1, .burst = 1, .size = 100, .connecting = 64, .seconds = 5, .warmup = 1};
+    long clients, hubs, outstanding, burst, ahead, window, size, rounds, connecting, stalled, deliveries, voice_port;
+    double seconds, warmup, pause, patience;
+    const char *hello, *ready, *prefix, *suffix, *counts, *ping, *pong, *voice;
+} option = {
+    .clients = 1, .hubs = 1, .outstanding = 1, .burst = 1, .ahead = 1, .size = 100, .connecting = 64,
+    .seconds = 5, .warmup = 1, .patience = 5,
+    .hello = "", .ready = "", .prefix = "", .suffix = "", .counts = "", .ping = "", .pong = "", .voice = "",
+};
 
 static const char *path, *kind;
 static int port, poller;
 static struct client *clients;
-static long opened, begun, gone, counted;
-static uint8_t *message;
-static size_t message_size;
+static long coming, opened, begun, gone, counted;
+static uint8_t *message, *burst;
+static size_t message_size, burst_size;
 static uint8_t buffer[BUFFER * 2];
 static uint8_t *serving;
 static size_t serving_size;
 
 static float *latencies;
-static long latency_count, frames, bytes_in, missing;
+static long latency_count, frames, bytes_in, missing, rounds;
+static double round_began;
 static bool measuring;
 
 static double now(void) {
@@ -174,15 +195,25 @@ static void unblock(int fd) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
 }
 
-static struct sockaddr_in address(void) {
-    return (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+static struct sockaddr_in address(int at, int host) {
+    return (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(at), .sin_addr.s_addr = htonl(INADDR_LOOPBACK + host)};
 }
 
+/* The one client that is no listener. */
+static bool is_voice(const struct client *client) { return *option.voice && client == clients + option.clients; }
+
 static void begin(struct client *client) {
-    struct sockaddr_in to = address();
+    struct sockaddr_in to = address(is_voice(client) ? option.voice_port : port, 0);
     client->fd = socket(AF_INET, SOCK_STREAM, 0);
     if (client->fd < 0) fail("socket");
     unblock(client->fd);
+    if (client - clients >= CLIENTS_AN_ADDRESS) {
+        struct sockaddr_in from = address(0, (client - clients) / CLIENTS_AN_ADDRESS);
+        int yes = 1;
+        setsockopt(client->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
+        if (bind(client->fd, (struct sockaddr *)&from, sizeof from)) fail("bind");
+    }
     client->state = CONNECTING;
     if (connect(client->fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS) fail("connect");
     watch(client, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
@@ -198,7 +229,7 @@ static void shake(struct client *client) {
         errno = error;
         fail("connect");
     }
-    snprintf(where, sizeof where, path, (int)((client - clients) % option.hubs));
+    snprintf(where, sizeof where, is_voice(client) ? option.voice : path, (int)((client - clients) % option.hubs));
     int size = snprintf(request, sizeof request,
                         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
@@ -208,11 +239,36 @@ static void shake(struct client *client) {
     put(client, (uint8_t *)request, size);
 }
 
-/* What comes in: calls `got` for each data frame. */
+/* What comes in: calls `got` for each data frame that counts. */
 
 static void got(struct client *client, double at);
 static void served(const uint8_t *payload, size_t size);
 static void serve_all(void);
+
+static void say_text(struct client *client, const char *text) {
+    uint8_t whole[512];
+    put(client, whole, frame(whole, (const uint8_t *)text, strlen(text), 1, true));
+}
+
+static void enter(struct client *client) {
+    client->ready = true;
+    opened++;
+}
+
+static bool begins(const uint8_t *payload, size_t size, const char *with) {
+    size_t length = strlen(with);
+    return size >= length && !memcmp(payload, with, length);
+}
+
+static void heard(struct client *client, const uint8_t *payload, size_t size, double at) {
+    if (!client->ready) {
+        if (begins(payload, size, option.ready)) enter(client);
+    } else if (*option.ping && size == strlen(option.ping) && begins(payload, size, option.ping)) {
+        say_text(client, option.pong);
+    } else if (begins(payload, size, option.counts) && !is_voice(client)) {
+        got(client, at);
+    }
+}
 
 static size_t take_frames(struct client *client, uint8_t *data, size_t size, double at) {
     size_t done = 0, header, whole;
@@ -229,7 +285,7 @@ static size_t take_frames(struct client *client, uint8_t *data, size_t size, dou
             if (*kind == 's')
                 served(data + done + header, whole - header);
             else
-                got(client, at);
+                heard(client, data + done + header, whole - header, at);
         }
         done += whole;
         if (client->state == GONE) return size;
@@ -261,7 +317,8 @@ static void take(struct client *client) {
                 exit(1);
             }
             client->state = OPEN;
-            opened++;
+            if (*option.hello) say_text(client, option.hello);
+            if (!*option.ready) enter(client);
             done = end + 4 - buffer;
         }
     }
@@ -304,6 +361,7 @@ static void got(struct client *client, double at) {
         say(client, at);
     } else if (*kind == 'r') {
         counted++;
+        if (option.deliveries) note(round_began, at);
     }
 }
 
@@ -345,13 +403,13 @@ static double percentile(double share) {
 
 static void connect_all(void) {
     double last = now();
-    while (opened < option.clients || (*kind == 'j' && counted < option.clients)) {
+    while (opened < coming || (*kind == 'j' && counted < coming)) {
         long ready = *kind == 'j' ? counted : opened;
-        while (begun < option.clients && begun - ready < option.connecting) begin(&clients[begun]);
+        while (begun < coming && begun - ready < option.connecting) begin(&clients[begun]);
         turn(100);
         if ((*kind == 'j' ? counted : opened) != ready) last = now();
         if (now() - last > 30 || gone) {
-            fprintf(stderr, "%ld of %ld clients came in, %ld were closed\n", opened, option.clients, gone);
+            fprintf(stderr, "%ld of %ld clients came in, %ld were closed\n", opened, coming, gone);
             exit(1);
         }
     }
@@ -367,7 +425,7 @@ static void run_echo(double end) {
         looked = at;
         for (long i = 0; i < option.clients; i++) {
             struct client *client = &clients[i];
-            if (client->state == GONE || at - client->sent[client->first % MOST_OUTSTANDING] < PATIENCE) continue;
+            if (client->state == GONE || at - client->sent[client->first % MOST_OUTSTANDING] < option.patience) continue;
             missing += client->under_way; /* what it waits for was lost */
             client->first += client->under_way;
             client->under_way = 0;
@@ -376,25 +434,51 @@ static void run_echo(double end) {
     }
 }
 
+/* Who speaks in a hub: its first client that is still there. */
+static struct client *speaker(long hub) {
+    if (*option.voice) return &clients[option.clients];
+    for (long i = hub; i < option.clients; i += option.hubs)
+        if (clients[i].state == OPEN) return &clients[i];
+    return &clients[hub];
+}
+
+/* Goes on with a round of which so many frames have come: speaks in as many more hubs as the window allows. */
+static long speak(long spoken, long came) {
+    long done = came * option.hubs / (option.clients * option.burst);
+    while (spoken < option.hubs && (!option.window || spoken < done + option.window))
+        put(speaker(spoken++), burst, burst_size);
+    return spoken;
+}
+
 static void run_rounds(double end) {
-    long wanted = option.clients * option.burst;
-    while (now() < end) {
-        double since = now();
-        counted = 0;
-        for (long hub = 0; hub < option.hubs; hub++) {
-            uint8_t *burst = malloc(message_size * option.burst);
-            for (long k = 0; k < option.burst; k++) memcpy(burst + k * message_size, message, message_size);
-            put(&clients[hub], burst, message_size * option.burst);
-            free(burst);
+    double since[MOST_OUTSTANDING];
+    long wanted[MOST_OUTSTANDING], first = 0, last = 0, spoken = 0, base = 0;
+    counted = 0;
+    while (true) {
+        bool more = measuring && option.rounds ? last < option.rounds : now() < end;
+        bool due = !last || now() - since[(last - 1) % MOST_OUTSTANDING] >= option.pause;
+        if (more && due && last - first < option.ahead) {
+            long before = first < last ? wanted[(last - 1) % MOST_OUTSTANDING] : counted;
+            wanted[last % MOST_OUTSTANDING] = before + (option.clients - option.stalled - gone) * option.burst;
+            since[last++ % MOST_OUTSTANDING] = round_began = now();
+            base = before;
+            spoken = speak(0, 0);
+            continue;
         }
-        while (counted < wanted && now() - since < PATIENCE) turn(10);
-        if (counted < wanted) missing += wanted - counted;
-        note(since, now());
+        if (first == last && !more) return;
+        turn(first == last ? 1 : 10);
+        if (first < last) spoken = speak(spoken, counted - base);
+        for (; first < last && counted >= wanted[first % MOST_OUTSTANDING]; first++, rounds += measuring)
+            if (!option.deliveries) note(since[first % MOST_OUTSTANDING], now());
+        if (first < last && now() - since[first % MOST_OUTSTANDING] > option.patience) {
+            missing += wanted[(last - 1) % MOST_OUTSTANDING] - counted; /* they were lost */
+            first = last;
+        }
     }
 }
 
 static void serve(void) {
-    struct sockaddr_in here = address();
+    struct sockaddr_in here = address(port, 0);
     int yes = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (bind(listener, (struct sockaddr *)&here, sizeof here) || listen(listener, 1024)) fail("listen");
@@ -423,11 +507,20 @@ static void serve(void) {
 }
 
 static void read_options(int count, char **words) {
-    struct { const char *name; long *number; double *time; } known[] = {
-        {"clients", &option.clients, NULL},  {"hubs", &option.hubs, NULL},
-        {"outstanding", &option.outstanding, NULL}, {"burst", &option.burst, NULL},
-        {"size", &option.size, NULL},        {"connecting", &option.connecting, NULL},
-        {"seconds", NULL, &option.seconds},  {"warmup", NULL, &option.warmup},
+    struct { const char *name; long *number; double *time; const char **text; } known[] = {
+        {"clients", .number = &option.clients},   {"hubs", .number = &option.hubs},
+        {"outstanding", .number = &option.outstanding}, {"burst", .number = &option.burst},
+        {"ahead", .number = &option.ahead},       {"window", .number = &option.window},
+        {"size", .number = &option.size},
+        {"rounds", .number = &option.rounds},     {"connecting", .number = &option.connecting},
+        {"stalled", .number = &option.stalled},   {"deliveries", .number = &option.deliveries},
+        {"voice_port", .number = &option.voice_port},
+        {"seconds", .time = &option.seconds},     {"warmup", .time = &option.warmup},
+        {"pause", .time = &option.pause},         {"patience", .time = &option.patience},
+        {"hello", .text = &option.hello},         {"ready", .text = &option.ready},
+        {"prefix", .text = &option.prefix},       {"suffix", .text = &option.suffix},
+        {"counts", .text = &option.counts},       {"ping", .text = &option.ping},
+        {"pong", .text = &option.pong},           {"voice", .text = &option.voice},
     };
     for (int i = 0; i < count; i++) {
         char *value = strchr(words[i], '=');
@@ -435,7 +528,8 @@ static void read_options(int count, char **words) {
         for (size_t k = 0; value && k < sizeof known / sizeof *known; k++) {
             if (strncmp(words[i], known[k].name, value - words[i]) || known[k].name[value - words[i]]) continue;
             if (known[k].number) *known[k].number = atol(value + 1);
-            else *known[k].time = atof(value + 1);
+            else if (known[k].time) *known[k].time = atof(value + 1);
+            else *known[k].text = value + 1;
             found = true;
         }
         if (!found) {
@@ -443,6 +537,27 @@ static void read_options(int count, char **words) {
             exit(2);
         }
     }
+}
+
+static void make_messages(void) {
+    size_t prefix = strlen(option.prefix), suffix = strlen(option.suffix), size = prefix + option.size + suffix;
+    uint8_t *payload = malloc(size);
+    memcpy(payload, option.prefix, prefix);
+    memset(payload + prefix, 'x', option.size);
+    memcpy(payload + prefix + option.size, option.suffix, suffix);
+    message = malloc(size + 16);
+    message_size = frame(message, payload, size, 1, true);
+    free(payload);
+    burst_size = message_size * option.burst;
+    burst = malloc(burst_size);
+    for (long k = 0; k < option.burst; k++) memcpy(burst + k * message_size, message, message_size);
+}
+
+/* The processor time that this program has used. */
+static double used(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
 }
 
 int main(int count, char **words) {
@@ -454,42 +569,51 @@ int main(int count, char **words) {
     path = words[2];
     kind = words[3];
     read_options(count - 4, words + 4);
-    if (option.outstanding > MOST_OUTSTANDING || option.hubs > option.clients) {
-        fprintf(stderr, "at most %d outstanding, and at most as many hubs as clients\n", MOST_OUTSTANDING);
+    if (option.outstanding > MOST_OUTSTANDING || option.ahead > MOST_OUTSTANDING || option.hubs > option.clients) {
+        fprintf(stderr, "at most %d outstanding or ahead, and at most as many hubs as clients\n", MOST_OUTSTANDING);
         return 2;
     }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     poller = epoll_create1(0);
-    clients = calloc(option.clients, sizeof *clients);
+    coming = option.clients + (*option.voice != 0);
+    clients = calloc(coming, sizeof *clients);
     latencies = malloc(LATENCIES * sizeof *latencies);
-    uint8_t *payload = malloc(option.size);
-    memset(payload, 'x', option.size);
-    message = malloc(option.size + 16);
-    message_size = frame(message, payload, option.size, 1, true);
+    make_messages();
     if (*kind == 's') serve();
 
     double start = now();
     connect_all();
     double connected = now() - start;
-    if (*kind == 'j') {
-        printf("{\"clients\": %ld, \"seconds\": %.4f, \"rate\": %.1f}\n", counted, connected, counted / connected);
+    if (*kind == 'j' || *kind == 'h') {
+        long there = *kind == 'j' ? counted : opened;
+        printf("{\"clients\": %ld, \"seconds\": %.4f, \"rate\": %.1f}\n", there, connected, there / connected);
+        fflush(stdout);
+        while (*kind == 'h') turn(-1);
         return 0;
     }
     void (*run)(double) = *kind == 'e' ? run_echo : run_rounds;
     double quiet = now();
     while (now() - quiet < 0.5) turn(50); /* what joining set off */
+    for (long i = option.clients - option.stalled; i < option.clients; i++)
+        epoll_ctl(poller, EPOLL_CTL_DEL, clients[i].fd, NULL);
     run(now() + option.warmup);
     missing = 0;
     measuring = true;
+    puts("measuring");
+    fflush(stdout);
     start = now();
+    double before = used();
     run(start + option.seconds);
-    double took = now() - start;
+    double took = now() - start, busy = (used() - before) / took;
     qsort(latencies, latency_count, sizeof *latencies, compare);
-    printf("{\"clients\": %ld, \"frames\": %ld, \"seconds\": %.4f, \"rate\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, "
-           "\"missing\": %ld, \"closed\": %ld, \"megabytes\": %.1f}\n",
-           opened, frames, took, frames / took, percentile(0.5), percentile(0.99), missing, gone, bytes_in / 1e6);
+    printf("{\"clients\": %ld, \"frames\": %ld, \"rounds\": %ld, \"seconds\": %.4f, \"rate\": %.1f, "
+           "\"p50_us\": %.1f, \"p99_us\": %.1f, \"missing\": %ld, \"closed\": %ld, \"megabytes\": %.1f, "
+           "\"busy\": %.3f}\n",
+           opened, frames, rounds, took, frames / took, percentile(0.5), percentile(0.99), missing, gone,
+           bytes_in / 1e6, busy);
     return 0;
 }

@@ -1,7 +1,7 @@
 """The same things done with django_hub, with stock Channels, and by a bare ASGI application.
 
 ``echo``: what a client sends goes to a worker, which answers that client. ``fan``: what a client sends
-goes to all clients of its hub.
+goes to all clients of its hub. ``voice``: as ``fan``, said by one who is in another hub.
 """
 
 from __future__ import annotations
@@ -36,6 +36,16 @@ class HubFan(HubConsumer):
 
     async def on_message(self, data: str | bytes) -> None:
         await hub_broadcast(self.hub, data)
+
+
+class HubVoice(HubFan):
+    """Where its socket is, nobody hears it."""
+
+    async def get_hub(self) -> str:
+        return "voices"
+
+    async def on_message(self, data: str | bytes) -> None:
+        await hub_broadcast(self.scope["url_route"]["kwargs"]["hub"], data)
 
 
 class HubFanEvents(HubEvents):

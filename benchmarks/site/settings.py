@@ -20,7 +20,8 @@ if url := os.environ.get("REDIS_URL"):
         "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
     }[kind]
     # Room for all that is under way at once: stock consumers raise, or lose messages, past it.
-    CONFIG = {"hosts": [{"address": url, "socket_timeout": 15}], "capacity": 20_000}
+    host = {"address": url, "socket_timeout": 15, "max_connections": 1500}
+    CONFIG = {"hosts": [host], "capacity": 20_000}
     CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": CONFIG}}
 else:
     CONFIG = {"capacity": 20_000}

@@ -1,0 +1,23 @@
+"""All scenarios."""
+
+from benchmarks.scenarios import (
+    fan_out,
+    growth,
+    many_hubs,
+    memory,
+    proof,
+    stalled,
+    there_and_back,
+    through_redis,
+)
+
+SCENARIOS = [
+    *proof.SCENARIOS,
+    *fan_out.SCENARIOS,
+    *through_redis.SCENARIOS,
+    *memory.SCENARIOS,
+    *many_hubs.SCENARIOS,
+    *stalled.SCENARIOS,
+    *growth.SCENARIOS,
+    *there_and_back.SCENARIOS,
+]
