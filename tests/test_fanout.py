@@ -1,7 +1,8 @@
 """The fan-out: who gets an entry, in which order, and what others get to do meanwhile."""
 
 import asyncio
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Self
 
 import pytest
 from hypothesis import given as given_lists
@@ -244,6 +245,11 @@ class Writes(AsgiWire):
     def __init__(self) -> None:
         super().__init__(Line())
         self.given: list[tuple[Any, ...]] = []
+
+    @classmethod
+    def write_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
+        for wire in wires:
+            wire.write(outgoing)
 
     def write(self, outgoing: Outgoing) -> bool:
         self.given.append(outgoing.frames)

@@ -19,6 +19,8 @@ from django_hub.messages import Close
 from django_hub.wires.base import Outgoing
 from django_hub.wires.queue import Latest, Queue
 
+_TAKEN = object()
+
 
 class AsgiWire:
     __slots__ = (
@@ -70,8 +72,11 @@ class AsgiWire:
 
     @classmethod
     def write_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
-        for wire in wires:
-            wire.write(outgoing)
+        if outgoing.several or outgoing.close is not None:
+            for wire in wires:
+                wire.write(outgoing)
+        else:
+            cls._send_to_all(wires, outgoing)
 
     def write(self, outgoing: Outgoing) -> bool:
         for single in outgoing.each:
@@ -135,21 +140,30 @@ class AsgiWire:
                 # Broken: what comes until its owner knows belongs to what was not delivered.
                 self._queue(single)
             return False
-        if single.close is not None:
-            self._closed = True
         if self._task is not None:
             self._queue(single)
-            return True
-        try:
-            steps = self._call(single).__await__()
-            first = self._context.run(next, steps)
-        except StopIteration:
-            return True
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (the socket is broken)
-            self._break(single, error)
-            return False
-        self._wait(single, _Rest(steps, first))
-        return True
+        else:
+            self._send_to_all((self,), single)
+        if single.close is not None:
+            self._closed = True
+        return not self._broken
+
+    @classmethod
+    def _send_to_all(cls, wires: Iterable[Self], single: Outgoing) -> None:
+        for wire in wires:
+            if wire._task is not None or wire._closed:
+                wire.write(single)
+                continue
+            try:
+                steps = wire._call(single).__await__()
+                # With a default, for a StopIteration costs more than all the rest.
+                first = wire._context.run(next, steps, _TAKEN)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (the socket is broken)
+                wire._break(single, error)
+            else:
+                if first is not _TAKEN:
+                    wire._wait(single, _Rest(steps, first))
+                    wire.waits()
 
     def _wait(self, outgoing: Outgoing, taken: Awaitable[None]) -> None:
         self._in_hand = outgoing

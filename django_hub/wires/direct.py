@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import contextvars
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Self
 
 from django_hub.wires.asgi import AsgiWire
 from django_hub.wires.base import Outgoing
@@ -43,6 +43,11 @@ class DirectWire(AsgiWire, ABC):
     ) -> None:
         super().__init__(send, context)
         self._straight = False
+
+    @classmethod
+    def write_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
+        for wire in wires:
+            wire.write(outgoing)
 
     # What each server's own wire knows
 
