@@ -6,6 +6,7 @@ from benchmarks.scenarios import (
     many_hubs,
     memory,
     proof,
+    relays,
     stalled,
     there_and_back,
     through_redis,
@@ -19,5 +20,6 @@ SCENARIOS = [
     *many_hubs.SCENARIOS,
     *stalled.SCENARIOS,
     *growth.SCENARIOS,
+    *relays.SCENARIOS,
     *there_and_back.SCENARIOS,
 ]
