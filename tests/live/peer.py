@@ -78,7 +78,7 @@ class Peer:
         """The next so many messages."""
         async with asyncio.timeout(PATIENCE):
             while len(self.messages) < count:
-                await self._read_some()
+                assert await self._read_some(), f"the server ended the connection: {self.close}"
         taken, self.messages = self.messages[:count], self.messages[count:]
         return taken
 
