@@ -59,6 +59,7 @@ class Relay:
         self._life = 0
         self._refreshed = 0.0
         self._pinged = 0.0
+        self._tidied: float | None = None
         self._heard = True
         self._lost_at: float | None = None
         self._epoch = ""
@@ -208,6 +209,8 @@ class Relay:
             # From one life of the relay to the next the store may lose its data as well.
             self._epoch = self._epoch or await self.store.epoch()
             self._refreshed = asyncio.get_running_loop().time()
+            if self._tidied is None:
+                self._tidied = self._refreshed
             self._heard = True
             self._lost_at = None
             self._tasks = [
@@ -241,8 +244,17 @@ class Relay:
                 self._tasks = []
                 self._listeners = {}
                 await end(tasks, self._settings.SHUTDOWN_GRACE + 2)
+                await self._tidy()
         finally:
             self._stopping = None
+
+    async def _tidy(self) -> None:
+        """Do what is a beat's to do: where all visits are shorter than one, there is none."""
+        now = asyncio.get_running_loop().time()
+        if self._tidied is not None and now - self._tidied > self._settings.BEAT:
+            self._tidied = now
+            async with self._beating:
+                await self.keeper.once(self._account_for_accepted)
 
 
 def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

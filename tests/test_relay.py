@@ -195,6 +195,33 @@ async def test_it_starts_again_with_the_next_client(make: Any, world: World) -> 
         await world.relay.close()
 
 
+async def test_visits_shorter_than_a_beat_leave_nothing_behind(
+    make: Any, world: World, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a beat would tidy up is tidied up at the end of one, after a beat's time without."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+    for number in range(3):
+        now += 11
+        store._clock.now += 31
+        ann = make("ann", f"hub {number}")
+        await ann.join()
+        await ann.leave()
+        await store.mail(f"hub {number}")
+        await world.relay.close()
+    assert world.relay.outbox.accepted.now() == {}
+    # Of this process's lives, all but the last have ended.
+    assert len(store._processes) == 1
+    calls = store.calls.count("reap")
+    ann = make("ann")
+    await ann.join()
+    await ann.leave()
+    await store.mail("lobby")
+    await world.relay.close()
+    assert store.calls.count("reap") == calls
+
+
 async def test_who_comes_while_it_stops_is_served(make: Any, world: World) -> None:
     ann, bob = make("ann"), make("bob")
     await ann.join()

@@ -96,6 +96,14 @@ class Person(asyncio.Protocol):
     def leave(self) -> None:
         self._send(_CLOSE, b"\x03\xe8")
 
+    async def opened(self) -> None:
+        """The handshake is done."""
+        async with asyncio.timeout(PATIENCE):
+            while not self._open:
+                assert not self.closed, f"{self.name} was not let in"
+                self._more = asyncio.get_running_loop().create_future()
+                await self._more
+
     async def hear(self, kind: str, count: int = 1) -> list[Any]:
         """All messages of a type, once there are so many."""
         async with asyncio.timeout(PATIENCE):

@@ -83,10 +83,7 @@ class Peer:
         """The next so many messages."""
         async with asyncio.timeout(PATIENCE):
             while len(self.messages) < count:
-                if not await self._read_some():
-                    raise AssertionError(
-                        f"the connection ended ({self.close}); read: {self.messages!r:.200}"
-                    )
+                assert await self._read_some(), f"the server ended the connection: {self.close}"
         taken, self.messages = self.messages[:count], self.messages[count:]
         return taken
 

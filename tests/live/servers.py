@@ -12,6 +12,7 @@ Inside the block the process accepts connections; after it the process is gone. 
 
 import asyncio
 import atexit
+import contextlib
 import ctypes
 import inspect
 import itertools
@@ -201,8 +202,11 @@ class Process:
             self._popen.send_signal(number)
 
     def kill9(self) -> None:
-        """The crash: no clean-up, no goodbye."""
+        """The crash: no clean-up, no goodbye. Of a server that has processes of its own, all of them."""
         self.signal(signal.SIGKILL)
+        if self._popen is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
 
     @property
     def running(self) -> bool:
@@ -424,6 +428,25 @@ def uvicorn(
         return [sys.executable, "-m", "uvicorn", *address, *kind, *options, app]
 
     return WebServer("uvicorn", command, env)
+
+
+def hypercorn(app: str = "tests.asgi:application", env: Environment = None, *options: str) -> WebServer:
+    """hypercorn, whose websockets are wsproto's."""
+
+    def command(host: str, port: int) -> list[str]:
+        return [sys.executable, "-m", "hypercorn", "--bind", f"{host}:{port}", *options, app]
+
+    return WebServer("hypercorn", command, env)
+
+
+def granian(app: str = "tests.asgi:application", env: Environment = None, *options: str) -> WebServer:
+    """granian, which is Rust; the application runs in a process of its own."""
+
+    def command(host: str, port: int) -> list[str]:
+        kind = ["--interface", "asgi", "--host", host, "--port", str(port)]
+        return [sys.executable, "-m", "granian", *kind, *options, app]
+
+    return WebServer("granian", command, env)
 
 
 def worker(*channels: str, env: Environment = None, ready: str = "[Rr]unning worker") -> Worker:

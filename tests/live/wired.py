@@ -11,7 +11,7 @@ from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from django.urls import path
 
-from django_hub import HubConsumer, HubEvents, hub_add, hub_broadcast
+from django_hub import HubConsumer, HubEvents, hub_add, hub_broadcast, hub_destroy
 from django_hub import clients as hub_clients
 from django_hub.events import Event, Left
 from django_hub.relay import get_relay
@@ -91,6 +91,19 @@ async def broadcast_until_left(hub: str, client_id: str, size: int) -> int:
 
 async def burst(hub: str, start: int, stop: int) -> None:
     await asyncio.gather(*(hub_broadcast(hub, f"{number} burst") for number in range(start, stop)))
+
+
+async def destroy_amid_broadcasts(hub: str, waiting: int) -> int:
+    """Once so many messages wait for each client. How many were sent before, those that waited included."""
+    number = 0
+    while number < 20 or any(c.wire.waiting_frames < waiting for c in get_relay().fanout):
+        await hub_broadcast(hub, f"{number} ".ljust(20_000 if waiting else 10, "x"))
+        await get_relay().idle()
+        number += 1
+    await asyncio.gather(
+        burst(hub, number, number + 10), hub_destroy(hub), burst(hub, number + 10, number + 20)
+    )
+    return number
 
 
 def farewell(client_id: str) -> tuple[Any, ...] | None:
