@@ -61,7 +61,7 @@ async def test_a_stalled_client_is_closed_and_the_others_go_on(site: Site) -> No
     async with site.member("slow") as slow, site.member("ann") as ann:
         sent = 0
         while not (left := await site.desk("farewell('slow')")):
-            await site.desk("broadcast('lobby', 10, 50_000)")
+            await site.desk("broadcast('lobby', 0, 10, 50_000)")
             sent += len(await ann.read(10))
             assert sent < 1_000
         reason, code, undelivered = left

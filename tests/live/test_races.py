@@ -42,7 +42,7 @@ async def test_clients_close_and_reset_while_they_are_broadcast_to(site: Site) -
     async with site.member("bob") as bob:
         for number in range(5):
             async with site.member(f"ann{number}") as ann, site.member(f"eve{number}") as eve:
-                sending = asyncio.create_task(site.desk("broadcast('lobby', 300, 1_000)"))
+                sending = asyncio.create_task(site.desk("broadcast('lobby', 0, 300, 1_000)"))
                 await ann.read_bytes(5_000)
                 await eve.read_bytes(5_000)
                 await ann.leave(4_000)
@@ -64,7 +64,7 @@ async def test_a_client_that_reads_a_byte_now_and_then_is_slow(site: Site) -> No
     async with site.member("drip") as drip, site.member("ann") as ann:
         sent = 0
         while not (left := await site.desk("farewell('drip')")):
-            await site.desk("broadcast('lobby', 10, 20_000)")
+            await site.desk("broadcast('lobby', 0, 10, 20_000)")
             assert numbers(await ann.read(10)) == list(range(10))
             await drip.read_bytes(1)
             drip.stall()
