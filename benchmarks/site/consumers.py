@@ -6,6 +6,7 @@ goes to all clients of its hub. ``voice``: as ``fan``, said by one who is in ano
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, ClassVar
 
 from channels.consumer import AsyncConsumer
@@ -39,13 +40,18 @@ class HubFan(HubConsumer):
 
 
 class HubVoice(HubFan):
-    """Where its socket is, nobody hears it."""
+    """Where its socket is, nobody hears it. It does not wait for each broadcast before the next one, as
+    code that has several to send would not."""
+
+    under_way: ClassVar[set[asyncio.Task[None]]] = set()
 
     async def get_hub(self) -> str:
         return "voices"
 
     async def on_message(self, data: str | bytes) -> None:
-        await hub_broadcast(self.scope["url_route"]["kwargs"]["hub"], data)
+        task = asyncio.create_task(hub_broadcast(self.scope["url_route"]["kwargs"]["hub"], data))
+        self.under_way.add(task)
+        task.add_done_callback(self.under_way.discard)
 
 
 class HubFanEvents(HubEvents):
