@@ -126,7 +126,7 @@ async def hub_send(
 
     What one caller sends and broadcasts to a client arrives in that order. True says that the client
     was a member and the message is on its way; if its connection is dying it comes back in
-    `Left.undelivered`, as far as it had reached the client's server.
+    `Left.undelivered`, as far as it had reached the client's queue.
     """
     require_client_id(client_id)
     require_key(key)

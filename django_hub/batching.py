@@ -47,7 +47,7 @@ class Batcher(Generic[Item, Result]):
         """Queue an item; the future brings its result. Giving up that future takes nothing back."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._task is None:
+        if self.is_idle:
             # In a context of its own: not in that of whoever happens to come first.
             self._task = asyncio.create_task(self._run(), context=contextvars.Context())
         return future
@@ -55,7 +55,7 @@ class Batcher(Generic[Item, Result]):
     @property
     def is_idle(self) -> bool:
         """Nothing waits, and no call is in flight."""
-        return self._task is None
+        return self._task is None or self._task.done()
 
     def __len__(self) -> int:
         """How many items wait, those of the call in flight not counted."""
@@ -63,14 +63,14 @@ class Batcher(Generic[Item, Result]):
 
     async def taken(self) -> None:
         """Return when the next items are taken, or none waits."""
-        if self._task is not None:
+        if not self.is_idle:
             if self._taken is None:
                 self._taken = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._taken)
 
     async def idle(self) -> None:
         """Return when nothing waits and no call is in flight."""
-        while self._task is not None:
+        while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:

@@ -75,7 +75,8 @@ class Fanout:
 
     async def room(self) -> None:
         """Return when not too much waits here."""
-        while self.is_full:
+        # One that was cancelled, with its loop, leaves what it had not written: nobody takes that any more.
+        while self.is_full and not self._entries.is_idle:
             await self._entries.taken()
 
     async def idle(self) -> None:
@@ -100,6 +101,8 @@ class Fanout:
             for start in range(0, len(wires), _WRITES):
                 kind.write_to_all(wires[start : start + _WRITES], outgoing)
                 await self._let_others()
+        # Also where nobody is meant: to find that out took its time.
+        await self._let_others()
 
     async def _let_others(self) -> None:
         clock = asyncio.get_running_loop().time

@@ -35,6 +35,10 @@ class Where:
             )
         object.__setattr__(self, "equals", equals)
 
+    def __hash__(self) -> int:
+        # Of equal ones the same: their values may be such as have none.
+        return hash(frozenset(self.equals))
+
     def __repr__(self) -> str:
         return f"Where({', '.join(f'{key}={value!r}' for key, value in self.equals.items())})"
 

@@ -31,6 +31,7 @@ class ReadAhead:
 
     def __enter__(self) -> Self:
         self._task = asyncio.create_task(self._take())
+        self._task.add_done_callback(lambda _: self._more.set())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -38,6 +39,8 @@ class ReadAhead:
 
     async def __call__(self) -> _Message:
         while not self._waiting:
+            if self._task.done():
+                self._task.result()  # raises what `receive` raised
             self._more.clear()
             await self._more.wait()
         message = self._waiting.popleft()

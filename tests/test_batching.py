@@ -241,3 +241,16 @@ async def test_one_item_may_fail_by_itself():
     with pytest.raises(ValueError, match="bad"):
         await bad
     assert await after == "after"
+
+
+async def test_one_cancelled_before_it_began_is_followed_by_the_next(desk):
+    batcher = Batcher(desk)
+    given_up = batcher.put("a")
+    (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+    task.cancel()
+    await turn()
+    assert batcher.is_idle
+    await asyncio.wait_for(batcher.taken(), 5)
+    desk.open()
+    await asyncio.wait_for(batcher.put("b"), 5)
+    assert given_up.done()

@@ -10,7 +10,6 @@ from django.contrib.auth.models import AnonymousUser, User
 from django_hub import connection as module
 from django_hub.connection import Connection, Departure, user_id
 from django_hub.events import read_body
-from django_hub.messages import Close
 from django_hub.wires.base import Outgoing
 from tests.apps import EVENTS, Line, make_connection, tell
 from tests.apps import world as world
@@ -98,15 +97,6 @@ async def test_the_oldest_are_dropped_by_their_bytes_too(line: Line) -> None:
     write(connection, "x" * 100)
     assert (connection.wire.waiting_frames, connection.wire.dropped) == (2, 3)
     connection.wire.abandon()
-
-
-async def test_a_close_is_not_dropped(line: Line) -> None:
-    line.taking.clear()
-    connection = make_connection(line=line, max_queue_messages=2, when_slow="drop_oldest")
-    write(connection, "a", "b", Close(4000))
-    line.taking.set()
-    await connection.wire.drained()
-    assert line.frames == ["a", 4000]
 
 
 async def test_where_the_latest_counts_one_of_a_key_waits(line: Line) -> None:
@@ -253,3 +243,13 @@ def test_its_meta_is_kept_once_and_costs_nothing_where_there_is_none() -> None:
     meta = {"team": "red"}
     assert make_connection(meta=meta).meta is meta
     assert make_connection("ann").meta is make_connection("bob").meta == {}
+
+
+async def test_a_close_that_comes_last_drops_nothing(line: Line) -> None:
+    line.taking.clear()
+    connection = make_connection(line=line, max_queue_messages=2, when_slow="drop_oldest")
+    write(connection, "a", "b", "c")
+    connection.close(1000)
+    line.taking.set()
+    await connection.wire.drained()
+    assert line.frames == ["a", "c", 1000]

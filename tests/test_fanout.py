@@ -181,6 +181,34 @@ async def test_who_comes_and_goes_meanwhile_does_not_disturb(
     assert room.sent()["late"] == ["2"]
 
 
+async def test_where_its_writing_was_cut_off_nobody_waits_for_room(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the end of a loop, which cancels all: whoever says good-bye then must not hang."""
+    monkeypatch.setattr(module, "_TURN", -1.0)
+    room.enter(*map(str, range(2 * module._WRITES)))
+    for _ in range(3):
+        room.fanout.put([Entry("lobby", "x" * module._BACKLOG_BYTES)])
+    await turns(2)
+    (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.wait_for(room.fanout.room(), 5)
+
+
+async def test_to_find_out_that_nobody_is_meant_is_a_turn_too(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TURN", -1.0)
+    room.enter("ann")
+    put = room.fanout.put([Entry("lobby", "hi", Scope.CLIENTS, (f"nobody {n}",)) for n in range(10)])
+    count = 0
+    while not put.done():
+        await asyncio.sleep(0)
+        count += 1
+    assert count > 10
+
+
 async def test_room_is_what_few_wait(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TURN", -1.0)
     room.enter(*map(str, range(module._WRITES)))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_hub.messages import Close
+from django_hub.wires import asgi as module
 from django_hub.wires.asgi import AsgiWire
 from django_hub.wires.base import Outgoing
 from tests.apps import Line
@@ -358,3 +359,60 @@ def test_frames_leave_in_the_order_of_write_however_long_each_send_waits(
         return sent
 
     assert asyncio.run(run()) == [str(number) for number in range(len(waits))]
+
+
+async def test_a_later_send_that_was_cancelled_is_a_broken_one(line: Line) -> None:
+    async def send(message: dict[str, Any]) -> None:
+        await line(message)
+        if message["text"] == "two":
+            await asyncio.sleep(0)
+            raise asyncio.CancelledError
+
+    line.taking.clear()
+    wire = AsgiWire(send)
+    errors: list[BaseException] = []
+    wire.broken = errors.append
+    write(wire, "one", "two", "three")
+    line.taking.set()
+    await asyncio.wait_for(wire.drained(), 5)
+    assert [type(error) for error in errors] == [asyncio.CancelledError]
+    assert wire.abandon() == ["two", "three"]
+
+
+async def test_one_that_goes_on_though_it_was_given_up_does_not_disturb_the_close() -> None:
+    sent: list[Any] = []
+    gate = asyncio.Event()
+
+    async def send(message: dict[str, Any]) -> None:
+        while not gate.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await gate.wait()
+        sent.append(message.get("text", message.get("code")))
+
+    wire = AsgiWire(send)
+    write(wire, "one", "two")
+    await turns()
+    assert wire.abandon() == ["one", "two"]
+    assert write(wire, Close(4008)) == [True]
+    gate.set()
+    await asyncio.wait_for(wire.drained(), 5)
+    await turns()
+    assert sent == ["one", 4008]  # the first was with the server
+
+
+async def test_given_up_it_writes_nothing_but_a_close(line: Line) -> None:
+    wire = AsgiWire(line)
+    assert wire.abandon() == []
+    AsgiWire.write_to_all([wire], Outgoing("late"))
+    assert write(wire, "late", Close(4000)) == [False, True]
+    assert line.frames == [4000]
+
+
+async def test_a_broken_wire_keeps_the_newest_of_what_comes(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_REMEMBERED", 10)
+    wire = AsgiWire(line)
+    line.broken = OSError("gone")
+    write(wire, "first", *(f"{number:05}" for number in range(10)))
+    assert wire.abandon() == ["first", "00008", "00009"]

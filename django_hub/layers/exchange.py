@@ -26,7 +26,7 @@ _WAITING = 64
 _PREFIX = "relay!"
 
 
-class _Inbox:
+class _Tray:
     """The parcels for one relay, on its loop."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class _Inbox:
         self.taker: Taker | None = None
 
     def drop(self) -> None:
-        """Nobody takes any more. Called on the inbox's own loop."""
+        """Nobody takes any more. Called on the tray's own loop."""
         self._dropped = True
         self._parcels.clear()
         self._emptied.set()
@@ -76,14 +76,14 @@ class Exchange:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._inboxes: dict[str, _Inbox] = {}
+        self._trays: dict[str, _Tray] = {}
         self._groups: dict[str, dict[str, None]] = {}
 
     def new_channel(self) -> str:
         """A channel for the relay of the running loop."""
         channel = _PREFIX + uuid.uuid4().hex
         with self._lock:
-            self._inboxes[channel] = _Inbox()
+            self._trays[channel] = _Tray()
         return channel
 
     def knows(self, channel: str) -> bool:
@@ -92,9 +92,9 @@ class Exchange:
     def drop_channel(self, channel: str) -> None:
         """Drop what waits for the channel and what comes. Called on the loop of its relay."""
         with self._lock:
-            inbox = self._inboxes.pop(channel, None)
-        if inbox is not None:
-            inbox.drop()
+            tray = self._trays.pop(channel, None)
+        if tray is not None:
+            tray.drop()
 
     def group_add(self, group: str, channel: str) -> None:
         with self._lock:
@@ -110,37 +110,40 @@ class Exchange:
     def taken_by(self, channel: str, taker: Taker) -> None:
         """What is handed over to the channel goes to ``taker``. Called on the loop of its relay."""
         with self._lock:
-            self._inboxes[channel].taker = taker
+            self._trays[channel].taker = taker
 
     def hand_over(self, target: Target, entry: Entry) -> bool:
-        """Give it to all relays there, where each can take it now. False: nobody got it."""
+        """Give it to all relays there, where each can take it now. False: nobody got it.
+
+        So also where there is none: a sender that never waits for anything would let nobody else run.
+        """
         with self._lock:
             channels = self._groups.get(target.name, ()) if target.is_group else (target.name,)
-            inboxes = [self._inboxes[channel] for channel in channels if channel in self._inboxes]
-        if not all(inbox.takes_now for inbox in inboxes):
+            trays = [self._trays[channel] for channel in channels if channel in self._trays]
+        if not trays or not all(tray.takes_now for tray in trays):
             return False
-        for inbox in inboxes:
-            if inbox.taker is not None:
-                inbox.taker.put((entry,))
+        for tray in trays:
+            if tray.taker is not None:
+                tray.taker.put((entry,))
         return True
 
     async def receive(self, channel: str) -> dict[str, Any]:
         with self._lock:
-            inbox = self._inboxes[channel]
-        return await inbox.take()
+            tray = self._trays[channel]
+        return await tray.take()
 
     async def send(self, channel: str, parcel: dict[str, Any]) -> None:
         with self._lock:
-            inbox = self._inboxes.get(channel)
-        if inbox is None or inbox.loop.is_closed():
+            tray = self._trays.get(channel)
+        if tray is None or tray.loop.is_closed():
             return
-        if inbox.loop is asyncio.get_running_loop():
-            await inbox.put(parcel)
-        elif not inbox.loop.is_running():
+        if tray.loop is asyncio.get_running_loop():
+            await tray.put(parcel)
+        elif not tray.loop.is_running():
             with contextlib.suppress(RuntimeError):  # closed meanwhile
-                inbox.loop.call_soon_threadsafe(inbox.add, parcel)
+                tray.loop.call_soon_threadsafe(tray.add, parcel)
         else:
-            there = asyncio.run_coroutine_threadsafe(inbox.put(parcel), inbox.loop)
+            there = asyncio.run_coroutine_threadsafe(tray.put(parcel), tray.loop)
             await asyncio.wrap_future(there)
 
     def channels(self, group: str) -> list[str]:

@@ -21,6 +21,9 @@ from django_hub.wires.queue import Latest, Queue
 
 _TAKEN = object()
 
+# Bytes of messages that a broken wire keeps, to tell that they were not delivered.
+_REMEMBERED = 256 * 1024
+
 
 class AsgiWire:
     __slots__ = (
@@ -28,6 +31,7 @@ class AsgiWire:
         "_closed",
         "_context",
         "_in_hand",
+        "_retired",
         "_send",
         "_task",
         "_waiting",
@@ -47,6 +51,7 @@ class AsgiWire:
         self._context = contextvars.copy_context() if context is None else context
         self._closed = False
         self._broken = False
+        self._retired = False
         self._task: asyncio.Task[None] | None = None
         self._in_hand: Outgoing | None = None
         # Made when first needed: most clients never make us wait, and an empty deque is 600 bytes.
@@ -75,8 +80,14 @@ class AsgiWire:
         if outgoing.several or outgoing.close is not None:
             for wire in wires:
                 wire.write(outgoing)
-        else:
-            cls._send_to_all(wires, outgoing)
+            return
+        free = []
+        for wire in wires:
+            if wire._task or wire._closed or wire._retired:
+                wire.write(outgoing)
+            else:
+                free.append(wire)
+        cls._send_to_all(free, outgoing)
 
     def write(self, outgoing: Outgoing) -> bool:
         for single in outgoing.each:
@@ -86,7 +97,8 @@ class AsgiWire:
         return written
 
     def drop_oldest(self) -> bool:
-        if self._waiting is None or len(self._waiting) < 2:
+        # Behind a Close nothing comes: what waits is no more than it was.
+        if self._closed or self._waiting is None or len(self._waiting) < 2:
             return False
         self._waiting.pop()
         self.dropped += 1
@@ -95,6 +107,7 @@ class AsgiWire:
     def abandon(self) -> list[str | bytes]:
         if self._in_hand is not None and self._in_hand.close is not None:
             return []  # all that came before it is written, and it may take its time
+        self._retired = True
         given_up = [*self._not_taken(), *(self._waiting or ())]
         self._in_hand = None
         self._waiting = None
@@ -135,10 +148,9 @@ class AsgiWire:
     # The rest
 
     def _write(self, single: Outgoing) -> bool:
-        if self._closed:
+        if self._closed or (self._retired and single.close is None):
             if self._in_hand is not None and self._task is None:
-                # Broken: what comes until its owner knows belongs to what was not delivered.
-                self._queue(single)
+                self._remember(single)
             return False
         if self._task is not None:
             self._queue(single)
@@ -150,10 +162,8 @@ class AsgiWire:
 
     @classmethod
     def _send_to_all(cls, wires: Iterable[Self], single: Outgoing) -> None:
+        """For whom nothing waits."""
         for wire in wires:
-            if wire._task is not None or wire._closed:
-                wire.write(single)
-                continue
             try:
                 steps = wire._call(single).__await__()
                 # With a default, for a StopIteration costs more than all the rest.
@@ -162,10 +172,11 @@ class AsgiWire:
                 wire._break(single, error)
             else:
                 if first is not _TAKEN:
-                    wire._wait(single, _Rest(steps, first))
+                    wire._wait(single, _Rest(steps, first).taken)
                     wire.waits()
 
-    def _wait(self, outgoing: Outgoing, taken: Awaitable[None]) -> None:
+    def _wait(self, outgoing: Outgoing, taken: Callable[[], Awaitable[None]]) -> None:
+        # Called by the task: one that is given up before it begins leaves no coroutine behind.
         self._in_hand = outgoing
         self._task = asyncio.get_running_loop().create_task(self._go_on(taken), context=self._context)
 
@@ -174,20 +185,29 @@ class AsgiWire:
             self._waiting = Latest() if self.latest else Queue()
         self.dropped += self._waiting.append(single)
 
-    async def _go_on(self, taken: Awaitable[None]) -> None:
+    def _remember(self, single: Outgoing) -> None:
+        """Broken: what comes until its owner knows belongs to what was not delivered, the newest of it."""
+        self._queue(single)
+        while self._waiting and self._waiting.size > _REMEMBERED:
+            self._waiting.pop()
+
+    async def _go_on(self, taken: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.current_task()
         try:
-            await taken
-            self._in_hand = None
-            while self._waiting:
+            await taken()
+            # A `send` may swallow its cancellation: the wire is another task's then.
+            while self._task is task:
+                self._in_hand = None
+                if not self._waiting:
+                    self._task = self._waiting = None
+                    return
                 self._in_hand = self._next(self._waiting)
                 await self._call(self._in_hand)
-                self._in_hand = None
-        except Exception as error:  # noqa: BLE001 (as above)
+        except (Exception, asyncio.CancelledError) as error:
+            if self._task is not task:
+                raise
             self._task = None
             self._break(self._in_hand, error)
-        else:
-            self._task = None
-            self._waiting = None
 
     def _break(self, outgoing: Outgoing | None, error: BaseException) -> None:
         """The socket is broken, with this in hand."""
@@ -204,6 +224,9 @@ class _Rest:
     def __init__(self, steps: Generator[Any, Any, None], first: Any) -> None:
         self._steps = steps
         self._first = first
+
+    async def taken(self) -> None:
+        await self
 
     def __await__(self) -> Generator[Any, Any, None]:
         try:

@@ -130,9 +130,11 @@ class Wire(Protocol):
         ...
 
     def abandon(self) -> list[str | bytes]:
-        """Give up the messages that wait, and give them back, oldest first. A Close still goes out.
+        """Give up the messages that wait, and give them back, oldest first. But for a Close, nothing is
+        written any more.
 
-        One that is half in the kernel is among them, though a client that goes on reading gets it.
+        What the server holds already, up to 64 KiB, is among them, though a client that goes on reading
+        gets it.
         """
         ...
 

@@ -87,7 +87,7 @@ class DirectWire(AsgiWire, ABC):
         return super().waiting_frames - len(hand.frames) + hand.rest(held)[0]
 
     def write(self, outgoing: Outgoing) -> bool:
-        if self._task is None and not self._closed and outgoing.close is None and self._is_open():
+        if not (self._task or self._closed or self._retired or outgoing.close) and self._is_open():
             try:
                 held = self._put(outgoing.framed)
             except Exception as error:  # noqa: BLE001 (the socket is broken)
@@ -103,12 +103,16 @@ class DirectWire(AsgiWire, ABC):
     def _hold(self, outgoing: Outgoing) -> None:
         """The transport has some of it yet."""
         self._straight = False
-        self._wait(outgoing, self._emptied())
+        self._wait(outgoing, self._emptied)
         self.waits()
 
     def _break(self, outgoing: Outgoing | None, error: BaseException) -> None:
         self._straight = False
         super()._break(outgoing, error)
+
+    def abandon(self) -> list[str | bytes]:
+        self._straight = False
+        return super().abandon()
 
     def _call(self, outgoing: Outgoing) -> Awaitable[None]:
         if outgoing.close is None and self._is_open():

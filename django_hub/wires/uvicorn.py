@@ -94,7 +94,11 @@ class UvicornWire(_TransportWire):
         for wire in wires:
             transport = wire._transport
             if wire._straight and not wire._protocol.close_sent and not transport.is_closing():
-                transport.write(data)
+                try:
+                    transport.write(data)
+                except Exception as error:  # noqa: BLE001 (this socket is broken, and no other)
+                    wire._break(outgoing, error)
+                    continue
                 if transport.get_write_buffer_size():
                     wire._hold(outgoing)
             else:

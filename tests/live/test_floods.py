@@ -22,6 +22,8 @@ SERVERS = {
     "uvicorn-websockets": lambda pem: uvicorn(APP, ws="websockets"),
     "uvicorn-wsproto": lambda pem: uvicorn(APP, ws="wsproto"),
 }
+# One of each kind of pausing is tried every time; these are like one of the others.
+LONGER = {"daphne-asgi", "daphne-tls", "uvicorn-websockets", "uvicorn-wsproto"}
 # As much as 200 MB, in messages of 10 kB.
 ALL = 20_000
 
@@ -41,7 +43,10 @@ class Site:
             yield peer
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=[pytest.mark.heavy] * (kind in LONGER)) for kind in SERVERS],
+)
 def running(
     request: pytest.FixtureRequest, certificate: Path
 ) -> Iterator[tuple[WebServer, ssl.SSLContext | None]]:

@@ -19,6 +19,10 @@ SERVERS = {
 }
 
 
+# Their wires are held by test_wires.py every time; here they differ little from the first two.
+LONGER = {"uvicorn-websockets", "uvicorn-wsproto"}
+
+
 class Site:
     def __init__(self, server: WebServer, desk: Desk) -> None:
         self.server = server
@@ -33,7 +37,9 @@ class Site:
             yield peer
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(
+    params=[pytest.param(kind, marks=[pytest.mark.heavy] * (kind in LONGER)) for kind in SERVERS]
+)
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     async with SERVERS[request.param]() as server, Desk(server) as desk:
         yield Site(server, desk)
