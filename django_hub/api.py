@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from typing import Any, TypeAlias
 
 from django_hub.adopted import adopt, adopted
@@ -160,7 +160,8 @@ async def hub_broadcast(
 
     A function costs a look at all members, and a list of those it chose on the wire; the others cost no
     look. All members see a hub's broadcasts in the same order, whoever sent them, each at most once.
-    Raises `InvalidMessage` (a TypeError) for what can't be sent, and for a `Where` of what is no JSON.
+    Raises `InvalidMessage` (a TypeError) for what can't be sent, and for a `Where` of what is no JSON,
+    `InvalidName` for a hub, an id or a key that can't be one, `TypeError` for what is no condition.
     """
     name = _name(hub)
     frame = _encoded(message)
@@ -262,9 +263,9 @@ def _encoded(message: object) -> Frame:
     return encode(data, get_settings().encoder)
 
 
-def _client_ids(argument: str, given: Collection[str]) -> dict[str, None]:
+def _client_ids(argument: str, given: object) -> dict[str, None]:
     """Each once, in their order: messages for the same clients are told by it."""
-    if isinstance(given, (str, bytes)):
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise TypeError(
             f"{argument} takes a collection of client ids; got {given!r:.80}. Write {argument}=[client_id]."
         )
@@ -272,10 +273,10 @@ def _client_ids(argument: str, given: Collection[str]) -> dict[str, None]:
 
 
 async def _connections(
-    hub: str, condition: Condition, scope: Scope, client_ids: frozenset[str]
+    hub: str, condition: object, scope: Scope, client_ids: frozenset[str]
 ) -> tuple[str, ...]:
     """Those of the members that the scope means and for whom the condition holds."""
-    if not callable(condition):
+    if not callable(condition) or isinstance(condition, type):
         raise TypeError(
             "A condition is a plain function of a member, or Where(key=value); "
             f"got {type(condition).__name__}: {condition!r:.80}."

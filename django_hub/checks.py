@@ -25,6 +25,9 @@ def check_configuration(**_: Any) -> list[checks.CheckMessage]:
         layer = get_layer()
     except (ImproperlyConfigured, InvalidChannelLayerError) as error:
         return [checks.Error(str(error), id="django_hub.E003")]
+    except Exception as error:  # noqa: BLE001 (a backend raises whatever it does, for its CONFIG)
+        text = f"The channel layer {hub_settings.LAYER!r} can't be made of what CHANNEL_LAYERS says"
+        return [checks.Error(f"{text}: {type(error).__name__}: {error}", id="django_hub.E003")]
     found: list[checks.CheckMessage] = []
     found += _check_hosts()
     if layer.in_memory and hub_settings.EMBEDDED_WORKER is False:
@@ -65,7 +68,7 @@ def _check_hosts() -> list[checks.CheckMessage]:
                 connect(host)
     except ImproperlyConfigured as error:
         return [checks.Error(str(error), id="django_hub.E005")]
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 (redis-py and channels_redis raise whatever it is)
         return [checks.Error(f"CHANNEL_LAYERS: {error}", id="django_hub.E005")]
     found: list[checks.CheckMessage] = []
     if len(hosts) > 1:

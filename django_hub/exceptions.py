@@ -1,7 +1,7 @@
 """What can go wrong, as a tree.
 
 HubError
-├── InvalidName        (ValueError)  a hub name or client id that can't be used
+├── InvalidName        (ValueError)  a hub name, client id or key that can't be used
 ├── InvalidMessage     (TypeError)   a message that can't become a frame
 ├── InvalidBound       (ValueError)  a limit or policy of a consumer that can't be one
 ├── UnreadableEvent    (ValueError)  an entry of a mailbox that is no event
@@ -18,7 +18,7 @@ class HubError(Exception):
 
 
 class InvalidName(HubError, ValueError):
-    """A hub name or client id that is empty, too long, no text, or has a NUL."""
+    """A hub name, client id or key of a message that is empty, too long, no text, or has a NUL."""
 
 
 class InvalidMessage(HubError, TypeError):

@@ -451,7 +451,14 @@ async def test_a_where_of_what_is_no_json_sends_nothing(world: World) -> None:
     assert await ann.receive() == "next"
 
 
-@pytest.mark.parametrize("condition", [{"team": "red"}, "red", True, ["ann"]], ids=repr)
+@pytest.mark.parametrize("argument", ["only", "exclude"])
+@pytest.mark.parametrize("ids", ["ann", b"ann", 5], ids=repr)
+async def test_ids_that_are_no_collection_are_refused(world: World, argument: str, ids: Any) -> None:
+    with pytest.raises(TypeError, match=f"{argument} takes a collection of client ids; got"):
+        await hub_broadcast("lobby", "x", **{argument: ids})
+
+
+@pytest.mark.parametrize("condition", [{"team": "red"}, "red", True, ["ann"], Where], ids=repr)
 async def test_what_is_no_condition_is_refused(world: World, condition: Any) -> None:
     """Also in a hub without members, where nobody would have asked it."""
     with pytest.raises(TypeError, match=r"a plain function of a member, or Where\(key=value\); got"):

@@ -94,6 +94,30 @@ def test_a_layer_that_no_store_fits_is_an_error_with_the_fix():
     assert "DJANGO_HUB = {" in errors["django_hub.E005"]
 
 
+CORE = "channels_redis.core.RedisChannelLayer"
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ({"hosts": "localhost:6379"}, "You must pass a list of Redis hosts"),
+        ({"hosts": [("localhost",)]}, "IndexError"),
+        ({"host": ["redis://localhost"]}, "unexpected keyword argument 'host'"),
+    ],
+    ids=["a text for a list", "a host without a port", "a misspelt option"],
+)
+def test_what_a_backend_makes_nothing_of_is_an_error_and_no_traceback(config, complaint):
+    errors = found(CHANNEL_LAYERS={"default": {"BACKEND": CORE, "CONFIG": config}})
+    assert list(errors) == ["django_hub.E003"]
+    assert "'default' can't be made of what CHANNEL_LAYERS says" in errors["django_hub.E003"]
+    assert complaint in errors["django_hub.E003"]
+
+
+def test_a_host_that_is_none_is_an_error_and_no_traceback():
+    errors = found(CHANNEL_LAYERS={"default": {"BACKEND": CORE, "CONFIG": {"hosts": [5]}}})
+    assert list(errors) == ["django_hub.E005"]
+
+
 def test_a_store_that_is_neither_memory_nor_an_address_is_an_error():
     errors = found(DJANGO_HUB={"STORE": "postgres"})
     assert list(errors) == ["django_hub.E005"]
