@@ -1,6 +1,6 @@
 """python -m benchmarks: all scenarios against their peers, as tables of ratios, and as plots.
 
-    python -m benchmarks [--rounds 3] [--seconds 4] [--results FOLDER] [--only BEGINNING ...] [name ...]
+    python -m benchmarks [--rounds 3] [--seconds 4] [--results FOLDER] [--write] [name ...]
 
 Rounds alternate between the contenders, and a ratio is of the two figures of one round: this keeps a
 machine's slow minutes from deciding. What is written goes to benchmarks/results/; scenarios that
@@ -58,18 +58,22 @@ async def _once(scenario: Scenario, contender: Contender, seconds: float) -> Mea
     return found
 
 
+def _is_meant(name: str, wanted: Sequence[str], known: Sequence[str]) -> bool:
+    return not wanted or any(name == word if word in known else name.startswith(word) for word in wanted)
+
+
 async def main() -> None:
-    names = [scenario.name for scenario in SCENARIOS]
+    known = [scenario.name for scenario in SCENARIOS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help=f"beginnings of: {', '.join(names)}; none: all")
+    parser.add_argument("names", nargs="*", help=f"of: {', '.join(known)}, or how these begin; none: all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
     parser.add_argument("--write", action="store_true", help="only write the page and the plots anew")
     options = parser.parse_args()
-    chosen = [s for s in SCENARIOS if not options.names or s.name.startswith(tuple(options.names))]
+    chosen = [scenario for scenario in SCENARIOS if _is_meant(scenario.name, options.names, known)]
     if not chosen:
-        parser.error(f"no scenario begins so; there are {', '.join(names)}")
+        parser.error(f"no scenario begins so; there are {', '.join(known)}")
     options.results.mkdir(parents=True, exist_ok=True)
     stage.raise_limits()
     for scenario in [] if options.write else chosen:
