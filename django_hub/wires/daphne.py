@@ -83,10 +83,7 @@ class DaphneWire(DirectWire):
         self._send_now: Callable[[bytes], int] = connection.socket.send
 
     @classmethod
-    def write_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
-        if outgoing.close is not None:
-            super().write_to_all(wires, outgoing)
-            return
+    def _put_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
         data = outgoing.framed
         size = len(data)
         for wire in wires:
@@ -147,6 +144,12 @@ class DaphneWire(DirectWire):
 
 class DaphneTlsWire(DaphneWire):
     __slots__ = ()
+
+    @classmethod
+    def _put_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
+        # Not by that of plain sockets: it would go out in the clear.
+        for wire in wires:
+            wire.write(outgoing)
 
     def _put(self, data: bytes) -> int:
         self._transport.write(data)

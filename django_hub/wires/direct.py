@@ -26,7 +26,7 @@ _AT_ONCE = 64 * 1024
 
 
 class DirectWire(AsgiWire, ABC):
-    """The hottest loop, `write_to_all`, is each server's own: with no call but those it can't do without.
+    """The hottest loop, `_put_to_all`, is each server's own: with no call but those it can't do without.
 
     A thousand clients' objects don't fit into a processor's cache, and this code not beside the kernel's:
     each attribute and each call costs several times what it does elsewhere.
@@ -46,10 +46,19 @@ class DirectWire(AsgiWire, ABC):
 
     @classmethod
     def write_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
-        for wire in wires:
-            wire.write(outgoing)
+        if outgoing.close is None:
+            cls._put_to_all(wires, outgoing)
+        else:
+            for wire in wires:
+                wire.write(outgoing)
 
     # What each server's own wire knows
+
+    @classmethod
+    def _put_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
+        """As `write` of these frames to each."""
+        for wire in wires:
+            wire.write(outgoing)
 
     @abstractmethod
     def _is_open(self) -> bool:

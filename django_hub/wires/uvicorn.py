@@ -86,10 +86,7 @@ class UvicornWire(_TransportWire):
     needed = (*_TRANSPORT, "handshake_complete", "close_sent", "disconnected", "writable.wait")
 
     @classmethod
-    def write_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
-        if outgoing.close is not None:
-            super().write_to_all(wires, outgoing)
-            return
+    def _put_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
         data = outgoing.framed
         for wire in wires:
             transport = wire._transport

@@ -35,6 +35,13 @@ def write(name: str, *frames: Any) -> list[bool]:
     return [wires[name].write(Outgoing(frame)) for frame in frames]
 
 
+def write_to_all(names: list[str], *frames: Any) -> None:
+    """As the fan-out does."""
+    chosen = [wires[name] for name in names]
+    for frame in frames:
+        type(chosen[0]).write_to_all(chosen, Outgoing(frame))
+
+
 def waiting(name: str) -> tuple[int, int]:
     return wires[name].waiting_frames, wires[name].waiting_bytes
 

@@ -322,6 +322,21 @@ async def test_a_close_goes_behind_what_waits(site: Site) -> None:
         assert ann.close == (4001, "enough")
 
 
+async def test_what_goes_to_all_of_them_at_once_is_what_goes_to_each(site: Site) -> None:
+    """That loop is another one: past TLS it would be in the clear."""
+    async with site.client("ann") as ann, site.client("bob") as bob:
+        await site.desk("write_to_all(['ann', 'bob'], 'one', b'two', 'three')")
+        for peer in (ann, bob):
+            assert await peer.read(3) == ["one", b"two", "three"]
+        # One that does not read has the rest in order when it does.
+        await site.desk("write_to_all(['ann', 'bob'], *(str(n).ljust(50_000) for n in range(200)))")
+        await site.desk("write_to_all(['ann', 'bob'], 'the last', Close(4001, 'enough'), 'late')")
+        for peer in (ann, bob):
+            got = [str(message).strip() for message in await peer.read_up_to_close()]
+            assert got == [*map(str, range(200)), "the last"]
+            assert peer.close == (4001, "enough")
+
+
 @pytest.mark.parametrize("code", [1000, 1009, 1011, 3000, 4999])
 async def test_close_codes_and_reasons(site: Site, code: int) -> None:
     async with site.client("ann") as ann:
