@@ -25,6 +25,7 @@ class Joined:
     ``id`` is the event's place in the hub's mailbox: rising, and not used again for another event of this
     hub. A handler that must not act twice on an event (see `HubEvents`) remembers it.
     ``at`` is when it happened, in seconds since the epoch, by the clock of the process that saw it.
+    ``presence``: the other clients are told of it, where they speak hub.v1.
     """
 
     hub: str
@@ -33,6 +34,7 @@ class Joined:
     meta: dict[str, Any]
     id: int
     at: float
+    presence: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class Message:
     """A client said something: ``data`` is str for a text frame, bytes for a binary one.
 
     The messages of one connection come in the order in which the client sent them.
+    ``request`` is the number the client gave it where it waits for a reply, else None.
     """
 
     hub: str
@@ -49,6 +52,8 @@ class Message:
     id: int
     at: float
     data: str | bytes
+    request: int | None = None
+    presence: bool = False
 
     def json(self) -> Any:
         """The data read as JSON. Raises `ValueError` where it is none, however it is broken."""
@@ -61,6 +66,8 @@ class Message:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
     """A client is gone: exactly one for each `Joined`, also when its process died.
+
+    A client that may come back (see `Lost`) is gone when its time of grace is over.
 
     ``reason``: ``close`` (the socket was closed in order, by either side, with ``code``; some versions of
     uvicorn tell a broken connection so, with 1005), ``read`` (the connection broke, or the consumer
@@ -81,28 +88,77 @@ class Left:
     code: int | None = None
     error: str | None = None
     undelivered: tuple[str | bytes, ...] = ()
+    presence: bool = False
 
 
-Event: TypeAlias = "Joined | Message | Left"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A client's connection broke, and it may be back: `Resumed` follows, or `Left` when its grace is over.
+
+    ``reason`` and ``code`` are those of `Left`: how the connection ended.
+    """
+
+    hub: str
+    client_id: str
+    user_id: str | None
+    meta: dict[str, Any]
+    id: int
+    at: float
+    reason: Reason
+    code: int | None = None
+    presence: bool = False
 
 
-def describe(client_id: str, user_id: str | None, meta: dict[str, Any]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A client is back on a new connection within its grace: the same member, whatever was lost between.
+
+    It comes also without a `Lost`, where the new connection was there before the old one's end was seen.
+    """
+
+    hub: str
+    client_id: str
+    user_id: str | None
+    meta: dict[str, Any]
+    id: int
+    at: float
+    presence: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Updated:
+    """A client's meta is another one: ``meta`` is the new, here and in all that follows of it."""
+
+    hub: str
+    client_id: str
+    user_id: str | None
+    meta: dict[str, Any]
+    id: int
+    at: float
+    presence: bool = False
+
+
+Event: TypeAlias = "Joined | Message | Left | Lost | Resumed | Updated"
+
+
+def describe(client_id: str, user_id: str | None, meta: dict[str, Any], presence: bool = False) -> str:
     """The client's part of every body of one connection."""
-    return _dump([client_id, user_id, meta])[1:-1]
+    return _dump([client_id, user_id, meta, presence])[1:-1]
 
 
-def read_description(who: str) -> tuple[str, str | None, dict[str, Any]]:
-    """Client id, user id and meta back from what `describe` made."""
-    client_id, user_id, meta = json.loads(f"[{who}]")
-    return client_id, user_id, meta
+def read_description(who: str) -> tuple[str, str | None, dict[str, Any], bool]:
+    """Client id, user id, meta and presence back from what `describe` made."""
+    client_id, user_id, meta, presence = json.loads(f"[{who}]")
+    return client_id, user_id, meta, presence
 
 
 def joined_body(who: str, at: float) -> str:
     return f'["joined",{who},{at!r}]'
 
 
-def message_body(who: str, at: float, data: str | bytes) -> str:
-    return f'["message",{who},{at!r},{_dump(_pack(data))}]'
+def message_body(who: str, at: float, data: str | bytes, request: int | None = None) -> str:
+    waits = "" if request is None else f",{request}"
+    return f'["message",{who},{at!r},{_dump(_pack(data))}{waits}]'
 
 
 def left_body(
@@ -117,6 +173,18 @@ def left_body(
     return f'["left",{who},{at!r},{tail}]'
 
 
+def lost_body(who: str, at: float, reason: Reason, code: int | None = None) -> str:
+    return f'["lost",{who},{at!r},{_dump([reason, code])[1:-1]}]'
+
+
+def resumed_body(who: str, at: float) -> str:
+    return f'["resumed",{who},{at!r}]'
+
+
+def updated_body(who: str, at: float) -> str:
+    return f'["updated",{who},{at!r}]'
+
+
 def read_body(hub: str, position: int, body: str) -> Event:
     """The event of one entry in a mailbox. Raises `UnreadableEvent` for anything else."""
     try:
@@ -126,29 +194,34 @@ def read_body(hub: str, position: int, body: str) -> Event:
                 str(client_id),
                 (str() | None) as user_id,
                 dict(meta),
+                bool(presence),
                 (int() | float()) as at,
                 *rest,
             ]:
-                client = (hub, client_id, user_id, meta, position, at)
+                client = (hub, client_id, user_id, meta, position, at, presence)
                 return _EVENTS[kind](client, *rest)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UnreadableEvent(f"Not an event's body ({error}): {body!r:.120}") from error
     raise UnreadableEvent(f"Not an event's body: {body!r:.120}")
 
 
-_Client: TypeAlias = tuple[str, str, str | None, dict[str, Any], int, float]
+_Client: TypeAlias = tuple[str, str, str | None, dict[str, Any], int, float, bool]
+_COMMON = ("hub", "client_id", "user_id", "meta", "id", "at", "presence")
 
 
 def _common(client: _Client) -> dict[str, Any]:
-    return dict(zip(("hub", "client_id", "user_id", "meta", "id", "at"), client, strict=True))
+    return dict(zip(_COMMON, client, strict=True))
 
 
 def _joined(client: _Client) -> Joined:
     return Joined(**_common(client))
 
 
-def _message(client: _Client, data: object) -> Message:
-    return Message(**_common(client), data=_unpack(data))
+def _message(client: _Client, data: object, request: object = None) -> Message:
+    # A bool is an int for Python, and none for a client.
+    if request is not None and type(request) is not int:
+        raise ValueError("a request's number is none")
+    return Message(**_common(client), data=_unpack(data), request=request)
 
 
 def _left(client: _Client, reason: object, code: object, error: object, undelivered: object) -> Left:
@@ -164,7 +237,28 @@ def _left(client: _Client, reason: object, code: object, error: object, undelive
     raise ValueError("the fields of a Left have other types")
 
 
-_EVENTS: dict[str, Callable[..., Event]] = {"joined": _joined, "message": _message, "left": _left}
+def _lost(client: _Client, reason: object, code: object) -> Lost:
+    if reason in _REASONS and isinstance(code, int | None):
+        return Lost(**_common(client), reason=cast(Reason, reason), code=code)
+    raise ValueError("the fields of a Lost have other types")
+
+
+def _resumed(client: _Client) -> Resumed:
+    return Resumed(**_common(client))
+
+
+def _updated(client: _Client) -> Updated:
+    return Updated(**_common(client))
+
+
+_EVENTS: dict[str, Callable[..., Event]] = {
+    "joined": _joined,
+    "message": _message,
+    "left": _left,
+    "lost": _lost,
+    "resumed": _resumed,
+    "updated": _updated,
+}
 _REASONS = get_args(Reason)
 
 

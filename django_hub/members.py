@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from django_hub.exceptions import InvalidMessage
 from django_hub.messages import encode_json
@@ -16,7 +16,8 @@ class Member:
 
     ``meta`` is what `HubConsumer.get_meta` (or `hub_add`) gave, ``user_id`` the user's primary key as
     text or None, ``at`` when it joined, in seconds since the epoch. ``process`` and ``connection``
-    tell which socket it is: a client id that comes back is a new connection.
+    tell which socket it is: a client id that comes back is a new connection. ``state``: ``online``, or
+    ``lost``: its connection broke, and it may be back within its time of grace.
     """
 
     hub: str
@@ -26,6 +27,7 @@ class Member:
     process: str
     connection: str
     at: float
+    state: Literal["online", "lost"] = "online"
 
 
 def plain_meta(meta: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) -> dict[str, Any]:

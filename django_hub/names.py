@@ -53,6 +53,11 @@ def new_client_id() -> str:
     return uuid.uuid4().hex
 
 
+def session_of(connection: str) -> str:
+    """The session a connection's id belongs to, ``<session>.<what tells it from others>``; ``""``: none."""
+    return connection.rpartition(".")[0]
+
+
 def group_name(hub: str) -> str:
     """The channel layer's group for a hub: the name itself where Channels allows it, else a digest.
 

@@ -27,7 +27,7 @@ JSON_VALUES = st.recursive(
     max_leaves=10,
 )
 METAS = st.dictionaries(TEXT, JSON_VALUES, max_size=4)
-CLIENTS = st.tuples(TEXT, st.none() | TEXT, METAS)
+CLIENTS = st.tuples(TEXT, st.none() | TEXT, METAS, st.booleans())
 TIMES = st.floats(min_value=0, max_value=1e12)
 DATA = TEXT | st.binary()
 REASONS = st.sampled_from(["close", "read", "write", "replaced", "kicked", "slow", "lost", "shutdown"])
@@ -44,7 +44,7 @@ def test_a_client_comes_back_from_its_description(client):
 @given(CLIENTS, TIMES)
 def test_joined_comes_back_from_its_body(client, at):
     event = read_body("lobby", 5, joined_body(describe(*client), at))
-    client_id, user_id, meta = client
+    client_id, user_id, meta, presence = client
     assert event == Joined(hub="lobby", client_id=client_id, user_id=user_id, meta=meta, id=5, at=at)
 
 
@@ -55,7 +55,7 @@ def test_joined_comes_back_from_its_body(client, at):
 @example(("ann", None, {}), 0.0, b"\x00\xff")
 def test_message_comes_back_from_its_body(client, at, data):
     event = read_body("lobby", 5, message_body(describe(*client), at, data))
-    client_id, user_id, meta = client
+    client_id, user_id, meta, presence = client
     assert event == Message(
         hub="lobby", client_id=client_id, user_id=user_id, meta=meta, id=5, at=at, data=data
     )
@@ -72,7 +72,7 @@ def test_message_comes_back_from_its_body(client, at, data):
 )
 def test_left_comes_back_from_its_body(client, at, reason, code, error, undelivered):
     event = read_body("lobby", 5, left_body(describe(*client), at, reason, code, error, undelivered))
-    client_id, user_id, meta = client
+    client_id, user_id, meta, presence = client
     assert event == Left(
         hub="lobby",
         client_id=client_id,

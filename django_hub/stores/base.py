@@ -1,4 +1,4 @@
-"""The contract of a store: where members, mailboxes and leases live.
+"""The contract of a store: where members, mailboxes, logs and leases live.
 
 `tests/stores/contract.py` holds every promise of this page as a test, and runs against every store.
 
@@ -7,7 +7,8 @@ Three rules hold everywhere:
 * **Atomic in its hub.** A member and the event that tells of it change in one step: they can't disagree.
 * **Everything can be repeated.** A lost reply says nothing about whether the call was carried out; the
   caller calls again, and the second call changes nothing that the first one did. Join and Leave are told
-  apart by the connection's id, Post by the connection's own counter, commit by the mailbox position.
+  apart by the connection's id, Post by the connection's own counter, commit by the mailbox position, a
+  publication by its id.
   One thing is asked of callers: a call that failed is repeated as it was before anything else is asked
   for the same connections, and a connection's Join and Leave never stand in one call.
 * **The store's clock.** Leases are measured by the store itself, never by a caller's clock: the clocks of
@@ -24,9 +25,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TypeAlias
 
+from django_hub.exceptions import Damaged
 from django_hub.limits import Limits
 from django_hub.members import Member
-from django_hub.stores.ops import Applied, Claim, Commit, DeadLetter, HubRecord, Op
+from django_hub.stores.ops import (
+    Applied,
+    Claim,
+    Commit,
+    DeadLetter,
+    History,
+    HubRecord,
+    Number,
+    Op,
+    Publication,
+)
 
 #: See `Store.reap`.
 Bury: TypeAlias = Callable[[str, float, Collection[str]], Awaitable[None]]
@@ -40,10 +52,17 @@ class Store(ABC):
     # Hubs
 
     @abstractmethod
-    async def create(self, name: str, events: str | None) -> HubRecord:
-        """Name a hub, so that it stays without members; again, with other ``events``, changes these.
+    async def create(
+        self,
+        name: str,
+        events: str | None,
+        history_size: int | None = None,
+        history_ttl: float | None = None,
+    ) -> HubRecord:
+        """Name a hub, so that it stays without members; again, with other options, changes these.
 
-        ``events`` None: those it has, or ``hub-events``.
+        ``events`` None: those it has, or ``hub-events``. ``history_size`` and ``history_ttl`` are for its
+        logs, from their next publication on; None: what it has, or those of `Limits`. They go with the hub.
         """
 
     @abstractmethod
@@ -90,11 +109,51 @@ class Store(ABC):
           ``again``). The member's own repeated Join changes nothing. REPLACED where this connection was
           itself replaced since, or joins ``again`` and another client has the id.
           A Join is never refused for a full mailbox: it would leave a member without its event.
+          Where the member there is of this connection's session (`session_of`), online or lost, it goes on,
+          RESUMED: it gets the new connection, process, who, grace and at, keeps the number of its last Post
+          and its own log, is online, and ``resumed`` is posted alone. That holds for one that joins
+          ``again``, too. A member's session is remembered for `Limits.lost_ttl` after it was removed by
+          Leave or as lost, and what it posted is not taken twice.
         * Post appends a message. A number not above the connection's last one is DONE, and nothing changes.
           That holds also where the connection was lost and joins ``again``, within `Limits.lost_ttl`.
         * Leave removes the member and posts its `Left`, if the stored connection is this one. Else
-          it is DONE or REPLACED, and nothing changes. It is never refused for a full mailbox.
+          it is DONE or REPLACED, and nothing changes. It is never refused for a full mailbox. A lost
+          member leaves as one that is online.
+        * Lose makes the member lost until its grace is over, and posts its `Lost`, if the stored connection
+          is this one and online. Else it is DONE or REPLACED, and nothing changes. Never refused for a
+          full mailbox. Nobody but its process removes it, with Leave, as long as that lives.
+        * Update changes the member's ``who`` and posts its `Updated`; UNKNOWN and REPLACED as Post, never
+          refused for a full mailbox. With the ``who`` that it has it is DONE, and nothing changes.
         """
+
+    # Logs
+
+    @abstractmethod
+    async def publish(self, publications: Sequence[Publication]) -> list[Number | Damaged | None]:
+        """Number each in the log of its hub, and keep it there, in one atomic step; those of one hub in
+        their order. With ``client_id`` that is the member's own log, whose epoch is the hub's.
+
+        A log counts from 1, and keeps the newest `Limits.history_size` items, all of them until
+        `Limits.history_ttl` after the last one; a hub may have bounds of its own (`create`). How far a
+        hub's log has come is known for `Limits.log_ttl` after the last call of these four; then, or where
+        the store was emptied, it begins anew, in another epoch. A member's own log goes with the member.
+        A hub need not be there, and is not made.
+
+        None: there is no such member, and nothing was done. One that is published ``again`` and still kept
+        under its id gets the number it has.
+        """
+
+    @abstractmethod
+    async def history(self, hub: str, after: int) -> History:
+        """What is kept of a hub's log with numbers above ``after``. Where there is no log it begins."""
+
+    @abstractmethod
+    async def sent(self, hub: str, client_id: str, after: int) -> History:
+        """As `history`, of a member's own log; at 0 where nothing was sent, or no such member is there."""
+
+    @abstractmethod
+    async def positions(self, hubs: Collection[str]) -> dict[str, Number]:
+        """How far the logs of these hubs have come, those that are there, which goes on being known."""
 
     # Mailboxes
 
@@ -153,7 +212,8 @@ class Store(ABC):
     @abstractmethod
     async def reap(self, bury: Bury | None = None) -> list[tuple[str, str]]:
         """Remove the members of dead processes, with one `Left(lost)` each, however many call this at
-        once. Returns the hubs that want a wake, as `Applied.wakes`.
+        once. Returns the hubs that want a wake, as `Applied.wakes`. A member with a grace becomes lost
+        first, with a `Lost(lost)`, and is removed by the first call after its grace.
 
         ``bury`` is awaited with each dead process, when it died (seconds since the epoch), and hubs that
         had members of it: each hub at least once, also where ``bury`` failed, or who reaped died.

@@ -18,25 +18,32 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from django_hub.events import Reason, left_body, read_description
+from django_hub.events import Reason, left_body, lost_body, read_description
+from django_hub.exceptions import Damaged
 from django_hub.limits import Limits
 from django_hub.members import Member
-from django_hub.names import DEFAULT_EVENTS
+from django_hub.names import DEFAULT_EVENTS, session_of
 from django_hub.stores.base import Bury, Store
+from django_hub.stores.memory_logs import Logs
 from django_hub.stores.ops import (
     Address,
     Applied,
     Claim,
     Commit,
     DeadLetter,
+    History,
     HubRecord,
     Join,
     Lease,
     Leave,
     Letter,
+    Lose,
+    Number,
     Op,
     Outcome,
     Post,
+    Publication,
+    Update,
 )
 
 # How many of the connections it replaced a member remembers, so that a late, repeated Join of one of them
@@ -45,6 +52,9 @@ _REMEMBERED = 8
 
 # Hubs whose dead letters are kept: whoever may name hubs must not fill the memory with their failures.
 _GRAVEYARD = 100
+
+# Logs looked at by one reaping; those that begin look at others, too.
+_LOGS = 1000
 
 
 @dataclass(slots=True)
@@ -58,18 +68,21 @@ class _Held:
 
 
 class _Member:
-    __slots__ = ("address", "at", "past", "posted", "who")
+    __slots__ = ("address", "at", "grace", "past", "posted", "until", "who")
 
     def __init__(self, op: Join, past: tuple[Address, ...], posted: int) -> None:
         self.address = Address(op.process, op.connection)
         self.at = op.at
+        self.grace = op.grace
         self.past = past
         self.posted = posted
+        # When a lost one's grace is over.
+        self.until: float | None = None
         self.who = op.who
 
 
 class _Hub:
-    __slots__ = ("events", "held", "mail", "members", "name", "named", "rung")
+    __slots__ = ("events", "held", "history", "mail", "members", "name", "named", "rung")
 
     def __init__(self, name: str, events: str) -> None:
         self.name = name
@@ -79,9 +92,14 @@ class _Hub:
         self.mail: deque[Letter] | None = None
         self.held: _Held | None = None
         self.rung = 0.0
+        # Size and ttl, where it has its own.
+        self.history: tuple[int | None, float | None] | None = None
 
     def record(self) -> HubRecord:
-        return HubRecord(name=self.name, events=self.events, named=self.named)
+        size, ttl = self.history or (None, None)
+        return HubRecord(
+            name=self.name, events=self.events, named=self.named, history_size=size, history_ttl=ttl
+        )
 
 
 class MemoryStore(Store):
@@ -99,9 +117,12 @@ class MemoryStore(Store):
         # Lives of those that beat since they were last declared dead, if ever.
         self._lives: dict[str, int] = {}
         self._life = 0
-        # The numbers of lost connections' last messages, and how long they are kept.
+        # The numbers of the last messages of lost connections, and of sessions; how long they are kept.
         self._lost: dict[tuple[str, str], tuple[int, float]] = {}
         self._members_of: dict[str, set[tuple[str, str]]] = {}
+        # Lost members of dead processes: their grace is for `reap` to end.
+        self._grave: set[tuple[str, str]] = set()
+        self._logs = Logs(self.limits)
         # Hubs whose lease is held without mail: nobody rings for them when their holder is dead.
         self._taken: set[str] = set()
         self._dead: dict[str, deque[DeadLetter]] = {}
@@ -110,12 +131,24 @@ class MemoryStore(Store):
 
     # Hubs
 
-    async def create(self, name: str, events: str | None) -> HubRecord:
+    async def create(
+        self,
+        name: str,
+        events: str | None,
+        history_size: int | None = None,
+        history_ttl: float | None = None,
+    ) -> HubRecord:
         with self._lock:
             hub = self._hub(name, events or DEFAULT_EVENTS)
             hub.named = True
             if events:
                 hub.events = events
+            if history_size is not None or history_ttl is not None:
+                size, ttl = hub.history or (None, None)
+                hub.history = (
+                    size if history_size is None else history_size,
+                    ttl if history_ttl is None else history_ttl,
+                )
             return hub.record()
 
     async def destroy(self, name: str) -> bool:
@@ -173,6 +206,10 @@ class MemoryStore(Store):
                         outcome = self._post(op, applied)
                     case Leave():
                         outcome = self._leave(op, applied)
+                    case Lose():
+                        outcome = self._lose(op, applied)
+                    case Update():
+                        outcome = self._update(op, applied)
                 applied.outcomes.append(outcome)
         return applied
 
@@ -180,6 +217,7 @@ class MemoryStore(Store):
         hub = self._hub(op.hub, op.events)
         old = hub.members.get(op.client_id)
         chain: tuple[Address, ...] = ()
+        session = session_of(op.connection)
         posted = max(
             op.posted, self._posted_by_lost(op.hub, op.connection), self._posted_by_lost(op.hub, op.again)
         )
@@ -189,9 +227,14 @@ class MemoryStore(Store):
                 if address.connection == op.connection:
                     # The reply that told of it may be lost.
                     applied.replaced.extend((op.hub, before) for before in chain[:index][-1:])
-                    return Outcome.DONE if address is old.address else Outcome.REPLACED
+                    if address is not old.address:
+                        return Outcome.REPLACED
+                    before = session_of(chain[index - 1].connection) if index else ""
+                    return Outcome.RESUMED if session and before == session else Outcome.DONE
             if op.again not in ("", old.address.connection):
                 return Outcome.REPLACED
+            if session and session == session_of(old.address.connection):
+                return self._resume(op, old, chain, applied)
             self._remove(hub, op.client_id)
             reason: Reason = "lost" if op.again else "replaced"
             if op.again:
@@ -200,11 +243,22 @@ class MemoryStore(Store):
             applied.replaced.append((op.hub, old.address))
         hub.members[op.client_id] = _Member(op, chain[-_REMEMBERED:], posted)
         self._hubs_of[op.client_id] = (*self._hubs_of.get(op.client_id, ()), op.hub)
-        self._members_of.setdefault(op.process, set()).add((op.hub, op.client_id))
-        # A process that joins members lives, also where its first beat is still to come.
-        self._processes.setdefault(op.process, self._clock() + self.limits.process_lease)
+        self._enter(op)
         self._append(hub, op.client_id, op.body, applied)
         return Outcome.DONE
+
+    def _resume(self, op: Join, member: _Member, chain: tuple[Address, ...], applied: Applied) -> Outcome:
+        key = op.hub, op.client_id
+        applied.replaced.append((op.hub, member.address))
+        self._forget_whose(key, member)
+        member.address = Address(op.process, op.connection)
+        member.at, member.who, member.grace = op.at, op.who, op.grace
+        member.past = chain[-_REMEMBERED:]
+        member.posted = max(member.posted, op.posted)
+        member.until = None
+        self._enter(op)
+        self._append(self._hubs[op.hub], op.client_id, op.resumed, applied)
+        return Outcome.RESUMED
 
     def _post(self, op: Post, applied: Applied) -> Outcome:
         hub = self._hubs.get(op.hub)
@@ -229,8 +283,71 @@ class MemoryStore(Store):
         if member.address.connection != op.connection:
             return Outcome.REPLACED
         self._remove(hub, op.client_id)
+        if session_of(op.connection):
+            self._remember(op.hub, member)
         self._append(hub, op.client_id, op.body, applied)
         return Outcome.DONE
+
+    def _lose(self, op: Lose, applied: Applied) -> Outcome:
+        hub = self._hubs.get(op.hub)
+        member = hub.members.get(op.client_id) if hub else None
+        if hub is None or member is None:
+            return Outcome.DONE
+        if member.address.connection != op.connection:
+            return Outcome.REPLACED
+        if member.until is None:
+            member.until = self._clock() + member.grace
+            self._append(hub, op.client_id, op.body, applied)
+        return Outcome.DONE
+
+    def _update(self, op: Update, applied: Applied) -> Outcome:
+        hub = self._hubs.get(op.hub)
+        member = hub.members.get(op.client_id) if hub else None
+        if hub is None or member is None:
+            return Outcome.UNKNOWN
+        if member.address.connection != op.connection:
+            return Outcome.REPLACED
+        if member.who != op.who:
+            member.who = op.who
+            self._append(hub, op.client_id, op.body, applied)
+        return Outcome.DONE
+
+    # Logs
+
+    async def publish(self, publications: Sequence[Publication]) -> list[Number | Damaged | None]:
+        with self._lock:
+            now = self._clock()
+            return [self._publish(publication, now) for publication in publications]
+
+    def _publish(self, publication: Publication, now: float) -> Number | None:
+        hub = self._hubs.get(publication.hub)
+        if publication.client_id and (hub is None or publication.client_id not in hub.members):
+            return None
+        return self._logs.publish(publication, *self._kept(hub), now)
+
+    async def history(self, hub: str, after: int) -> History:
+        return await self.sent(hub, "", after)
+
+    async def sent(self, hub: str, client_id: str, after: int) -> History:
+        with self._lock:
+            _, ttl = self._kept(self._hubs.get(hub))
+            return self._logs.history(hub, client_id, after, ttl, self._clock())
+
+    async def positions(self, hubs: Collection[str]) -> dict[str, Number]:
+        with self._lock:
+            now = self._clock()
+            found = {
+                name: self._logs.position(name, self._kept(self._hubs.get(name))[1], now) for name in hubs
+            }
+            return {name: number for name, number in found.items() if number is not None}
+
+    def _kept(self, hub: _Hub | None) -> tuple[int, float]:
+        """Size and ttl of a hub's history."""
+        size, ttl = (hub and hub.history) or (None, None)
+        return (
+            self.limits.history_size if size is None else size,
+            self.limits.history_ttl if ttl is None else ttl,
+        )
 
     # Mailboxes
 
@@ -352,14 +469,9 @@ class MemoryStore(Store):
             for process in [name for name, until in self._processes.items() if until <= now]:
                 del self._processes[process]
                 self._lives.pop(process, None)
-                for name, client_id in list(self._members_of.get(process, ())):
-                    hub = self._hubs[name]
-                    member = hub.members[client_id]
-                    self._remove(hub, client_id)
-                    if member.posted:
-                        key = name, member.address.connection
-                        self._lost[key] = member.posted, now + self.limits.lost_ttl
-                    self._append(hub, client_id, left_body(member.who, now, "lost"), applied)
+                self._grave |= self._members_of.pop(process, set())
+            for name, client_id in list(self._grave):
+                self._clear(self._hubs[name], client_id, now, applied)
             for key, (_, until) in list(self._lost.items()):
                 if until <= now:
                     del self._lost[key]
@@ -367,6 +479,7 @@ class MemoryStore(Store):
                 self._forget_dead_letters(name)
             for name in list(self._taken):
                 self._free_if_dead(name, now)
+            self._logs.sweep(_LOGS, now)
             return applied.wakes
 
     async def epoch(self) -> str:
@@ -390,7 +503,7 @@ class MemoryStore(Store):
 
     @staticmethod
     def _known(hub: str, client_id: str, member: _Member) -> Member:
-        _, user_id, meta = read_description(member.who)
+        _, user_id, meta, _ = read_description(member.who)
         return Member(
             hub=hub,
             client_id=client_id,
@@ -399,11 +512,34 @@ class MemoryStore(Store):
             process=member.address.process,
             connection=member.address.connection,
             at=member.at,
+            state="online" if member.until is None else "lost",
         )
 
     def _posted_by_lost(self, hub: str, connection: str) -> int:
-        posted, until = self._lost.get((hub, connection), (0, 0.0))
+        posted, until = self._lost.get((hub, session_of(connection) or connection), (0, 0.0))
         return posted if until > self._clock() else 0
+
+    def _remember(self, hub: str, member: _Member) -> None:
+        if member.posted:
+            connection = member.address.connection
+            key = hub, session_of(connection) or connection
+            self._lost[key] = member.posted, self._clock() + self.limits.lost_ttl
+
+    def _enter(self, op: Join) -> None:
+        self._members_of.setdefault(op.process, set()).add((op.hub, op.client_id))
+        # A process that joins members lives, also where its first beat is still to come.
+        self._processes.setdefault(op.process, self._clock() + self.limits.process_lease)
+
+    def _clear(self, hub: _Hub, client_id: str, now: float, applied: Applied) -> None:
+        """A member of a dead process: gone, or lost at first, where it has a grace."""
+        member = hub.members[client_id]
+        if member.until is None and member.grace > 0:
+            member.until = now + member.grace
+            self._append(hub, client_id, lost_body(member.who, now, "lost"), applied)
+        elif member.until is None or member.until <= now:
+            self._remove(hub, client_id)
+            self._remember(hub.name, member)
+            self._append(hub, client_id, left_body(member.who, now, "lost"), applied)
 
     def _remove(self, hub: _Hub, client_id: str) -> None:
         member = hub.members.pop(client_id)
@@ -412,8 +548,15 @@ class MemoryStore(Store):
             self._hubs_of[client_id] = hubs
         else:
             del self._hubs_of[client_id]
+        self._logs.forget(hub.name, client_id)
+        self._forget_whose((hub.name, client_id), member)
+
+    def _forget_whose(self, key: tuple[str, str], member: _Member) -> None:
+        if key in self._grave:
+            self._grave.remove(key)
+            return
         mates = self._members_of[member.address.process]
-        mates.remove((hub.name, client_id))
+        mates.remove(key)
         if not mates:
             del self._members_of[member.address.process]
 

@@ -13,12 +13,15 @@ from django_hub.exceptions import Damaged
 class HubRecord:
     """A hub as the store knows it: ``named`` by `hub_create`, or there while it has members or mail.
 
-    ``events`` is the channel whose worker handles it.
+    ``events`` is the channel whose worker handles it. ``history_size`` and ``history_ttl`` are its own, in
+    the place of those of `Limits`; None: it has none of its own.
     """
 
     name: str
     events: str
     named: bool = False
+    history_size: int | None = None
+    history_ttl: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,9 @@ class Join:
     store was emptied. It comes back under a new id, so that whoever still removes the old one can't meet
     it; and it replaces none but the old one. ``posted`` is then the number of its last Post that
     it knows to be accepted.
+
+    ``grace``: for so many seconds the member may be lost before it is gone; see `Lose`. ``resumed``: the
+    body that is posted where the connection goes on as the member that was there (`Outcome.RESUMED`).
     """
 
     hub: str
@@ -42,6 +48,8 @@ class Join:
     body: str
     again: str = ""
     posted: int = 0
+    grace: float = 0.0
+    resumed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +72,29 @@ class Leave:
     body: str
 
 
-Op: TypeAlias = "Join | Post | Leave"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lose:
+    """The connection broke, and its client may be back within the grace its Join gave it."""
+
+    hub: str
+    client_id: str
+    connection: str
+    process: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """The member's ``who`` (`events.describe`) is another one from now on."""
+
+    hub: str
+    client_id: str
+    connection: str
+    who: str
+    body: str
+
+
+Op: TypeAlias = "Join | Post | Leave | Lose | Update"
 
 
 class Outcome(enum.Enum):
@@ -72,13 +102,15 @@ class Outcome(enum.Enum):
 
     DONE: carried out, now or by an earlier call of the same op. FULL: the mailbox is at its limit; nothing
     changed. UNKNOWN: no such member (its process was declared dead, or the store was emptied); nothing
-    changed. REPLACED: another connection has that client id now; nothing changed.
+    changed. REPLACED: another connection has that client id now; nothing changed. RESUMED: a Join was
+    carried out, now or by an earlier call, and the member is the one that was there, of the same session.
     """
 
     DONE = "done"
     FULL = "full"
     UNKNOWN = "unknown"
     REPLACED = "replaced"
+    RESUMED = "resumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +126,8 @@ class Applied:
     """The answer to `Store.apply`: an outcome an op, in order; `Damaged` for those of a hub that is.
 
     ``replaced``: connections that lost their client id to a newer one, with the hub: their sockets are to
-    be closed. A repeated Join tells of the one it replaced again. ``wakes``: hubs that had no mail before
+    be closed. A repeated Join tells of the one it replaced again; one that is RESUMED, of the connection
+    that the member had before. ``wakes``: hubs that had no mail before
     and have now, each with its events channel.
     """
 
@@ -160,3 +193,38 @@ class Commit:
     position: int
     dead: tuple[DeadLetter, ...] = ()
     release: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """An item for the log of a hub, or, with ``client_id``, for that member's own log.
+
+    ``id`` is another one for each publication, without NUL. ``again``: it may have been carried out before.
+    """
+
+    hub: str
+    item: str
+    id: str
+    client_id: str = ""
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A place in a log: ``seq`` counts from 1, and means something within its ``epoch`` only."""
+
+    epoch: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """How far a log has come, and what it keeps of the part that was asked for: numbers and items, ascending.
+
+    Items are without a gap: where the first one's number is not the next after what the asker has, what
+    lies between can't be had any more.
+    """
+
+    epoch: str
+    seq: int
+    items: tuple[tuple[int, str], ...] = ()
