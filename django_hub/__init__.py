@@ -36,7 +36,7 @@ from django_hub.api import (
 )
 from django_hub.bounds import Bounds
 from django_hub.consumers import HubConsumer
-from django_hub.events import Joined, Left, Message
+from django_hub.events import Joined, Left, Lost, Message, Resumed, Updated
 from django_hub.exceptions import (
     Damaged,
     HubError,
@@ -67,11 +67,14 @@ __all__ = [
     "Joined",
     "Json",
     "Left",
+    "Lost",
     "Member",
     "Message",
     "Refused",
+    "Resumed",
     "Unavailable",
     "UnreadableEvent",
+    "Updated",
     "Where",
     "current_hub",
     "current_hubs",

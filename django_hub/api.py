@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from typing import Any, TypeAlias
 
@@ -17,7 +18,7 @@ from django_hub.conf import get_settings
 from django_hub.connection import Departure
 from django_hub.effects import effects_in_hand
 from django_hub.events import Message
-from django_hub.exceptions import InvalidMessage
+from django_hub.exceptions import InvalidBound, InvalidMessage
 from django_hub.filters import Where
 from django_hub.hubs import Hub
 from django_hub.members import Member, plain_meta
@@ -44,17 +45,32 @@ CLOSE_DESTROYED = 4410
 _PAGE = 1000
 
 
-async def hub_create(name: str, *, events: str | None = None) -> Hub:
+async def hub_create(
+    name: str,
+    *,
+    events: str | None = None,
+    history_size: int | None = None,
+    history_ttl: float | None = None,
+) -> Hub:
     """Make a hub that stays without clients, and return it. Called again, it updates the options.
 
     ``events``: the channel whose worker handles it; None leaves what it is (``hub-events`` at first).
     Give it where consumers with another channel than that will join: the hub's own one counts.
+    ``history_size``: so many of its broadcasts are kept for clients that come back, all of them until
+    ``history_ttl`` seconds after the last one; 0 of either keeps none. None leaves what it is (at first
+    ``HISTORY_SIZE`` and ``HISTORY_TTL``). They count from the next broadcast on.
     Hubs need no creating: a client that joins one makes it, until its last client and event are gone.
-    Raises `InvalidName`.
+    Raises `InvalidName`, and `InvalidBound` for a history that can be none.
     """
     if events is not None:
         require_events_channel(events)
-    return Hub.of(await get_store().create(require_hub_name(name), events))
+    if history_size is not None and (type(history_size) is not int or history_size < 0):
+        raise InvalidBound(f"history_size is a whole number, 0 or above; got {history_size!r:.80}.")
+    if history_ttl is not None and (
+        type(history_ttl) not in (int, float) or not 0 <= history_ttl < math.inf
+    ):
+        raise InvalidBound(f"history_ttl is a number of seconds, 0 or above; got {history_ttl!r:.80}.")
+    return Hub.of(await get_store().create(require_hub_name(name), events, history_size, history_ttl))
 
 
 async def hub_destroy(hub: HubName) -> bool:

@@ -25,6 +25,9 @@ _LIMITS = Limits()
 # The servers that there is a wire for.
 WIRES = ("daphne", "uvicorn")
 
+# Settings whose 0 means: none.
+_ZERO = ("HISTORY_SIZE", "HISTORY_TTL")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -38,6 +41,8 @@ class Settings:
     ``HUB_LEASE``: so long a worker may be silent before another takes its hub.
     ``BATCH``: events a worker takes of a hub at once. ``MAILBOX_LIMIT``: events waiting in one hub before
     its clients' sockets are read no further. ``DEAD_LETTERS``: kept a hub.
+    ``HISTORY_SIZE``: broadcasts kept a hub for clients that come back, until ``HISTORY_TTL`` after the last
+    one; 0 of either: none.
     ``MAX_CONCURRENT_HUBS``: hubs a worker handles side by side.
     ``EMBEDDED_WORKER``: run the ``channel`` application inside the server; ``None``: with the in-memory
     layer only. ``JSON_ENCODER``: dotted path of the encoder for dicts and `Json`.
@@ -53,6 +58,8 @@ class Settings:
     BATCH: int = _LIMITS.batch
     MAILBOX_LIMIT: int = _LIMITS.mailbox
     DEAD_LETTERS: int = _LIMITS.dead_letters
+    HISTORY_SIZE: int = _LIMITS.history_size
+    HISTORY_TTL: float = _LIMITS.history_ttl
     MAX_CONCURRENT_HUBS: int = 1000
     EMBEDDED_WORKER: bool | None = None
     JSON_ENCODER: str = "django.core.serializers.json.DjangoJSONEncoder"
@@ -72,6 +79,8 @@ class Settings:
             batch=self.BATCH,
             mailbox=self.MAILBOX_LIMIT,
             dead_letters=self.DEAD_LETTERS,
+            history_size=self.HISTORY_SIZE,
+            history_ttl=self.HISTORY_TTL,
         )
 
 
@@ -92,7 +101,7 @@ def _read() -> Settings:
             f"DJANGO_HUB has unknown keys: {', '.join(unknown)}. It may have: {', '.join(sorted(known))}."
         )
     for key, value in given.items():
-        require_type(f"DJANGO_HUB['{key}']", value, str(known[key].type))
+        require_type(f"DJANGO_HUB['{key}']", value, str(known[key].type), zero=key in _ZERO)
     result = Settings(**given)
     if result.PROCESS_LEASE < 2 * result.BEAT:
         raise ImproperlyConfigured(
@@ -107,8 +116,11 @@ def _read() -> Settings:
     return result
 
 
-def require_type(what: str, value: Any, annotation: str) -> None:
-    """Raises `ImproperlyConfigured` for a value of another type, and for a number that is no bound."""
+def require_type(what: str, value: Any, annotation: str, *, zero: bool = False) -> None:
+    """Raises `ImproperlyConfigured` for a value of another type, and for a number that is no bound.
+
+    ``zero``: 0 is one.
+    """
     allowed: dict[str, tuple[type, ...]] = {
         "float": (int, float),
         "int": (int,),
@@ -121,9 +133,10 @@ def require_type(what: str, value: Any, annotation: str) -> None:
     right_type = isinstance(value, allowed[annotation])
     if annotation in ("float", "int", "float | None") and value is not None:
         right_type = right_type and not isinstance(value, bool)
-        if right_type and not 0 < value < math.inf:
+        if right_type and not (0 < value < math.inf or (zero and value == 0)):
             or_none = ", or None for no limit" if "None" in annotation else ""
-            raise ImproperlyConfigured(f"{what} must be above 0 and finite{or_none}; got {value!r}.")
+            least = "0 or above" if zero else "above 0"
+            raise ImproperlyConfigured(f"{what} must be {least} and finite{or_none}; got {value!r}.")
     if not right_type:
         raise ImproperlyConfigured(f"{what} is {annotation}; got {type(value).__name__}: {value!r}.")
 

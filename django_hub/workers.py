@@ -16,7 +16,7 @@ from django_hub.batching import Batcher
 from django_hub.bells import WAKE
 from django_hub.conf import get_settings
 from django_hub.endings import end
-from django_hub.events import Event, Joined, Left, Message
+from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
 from django_hub.layers.choice import get_layer
 from django_hub.listener import EMBEDDED, GRACE
 from django_hub.relay import Relay, get_relay
@@ -27,11 +27,19 @@ logger = logging.getLogger(__name__)
 
 # Other messages to a worker's channel that may wait.
 _OTHERS = 1000
-_HANDLERS = {Joined: "hub_joined", Message: "hub_message", Left: "hub_left"}
+_HANDLERS = {
+    Joined: "hub_joined",
+    Message: "hub_message",
+    Left: "hub_left",
+    Lost: "hub_lost",
+    Resumed: "hub_resumed",
+    Updated: "hub_updated",
+}
 
 
 class HubEvents(AsyncConsumer):
-    """Handles what happens to the clients of hubs: override `hub_joined`, `hub_message`, `hub_left`.
+    """Handles what happens to the clients of hubs: override `hub_joined`, `hub_message`, `hub_left`;
+    for clients that may come back also `hub_lost` and `hub_resumed`; `hub_updated`.
 
         class ChatEvents(HubEvents):
             async def hub_message(self, event):
@@ -73,6 +81,15 @@ class HubEvents(AsyncConsumer):
 
     async def hub_left(self, event: Left) -> None:
         """A client is gone; ``event.reason`` says why."""
+
+    async def hub_lost(self, event: Lost) -> None:
+        """A client's connection broke; `hub_resumed` or `hub_left` follows."""
+
+    async def hub_resumed(self, event: Resumed) -> None:
+        """A client is back, the same member as before."""
+
+    async def hub_updated(self, event: Updated) -> None:
+        """A client's meta changed; ``event.meta`` is the new one."""
 
     async def handle(self, event: Event) -> None:
         """Hand an event to its method. Override it for what is to be done around every event."""

@@ -54,9 +54,25 @@ def test_the_defaults_are_those_of_a_store():
 
 
 def test_limits_are_the_settings_in_a_stores_words():
-    with hub(BEAT=1, PROCESS_LEASE=3, HUB_LEASE=4, BATCH=5, MAILBOX_LIMIT=6, DEAD_LETTERS=7):
+    with hub(
+        BEAT=1,
+        PROCESS_LEASE=3,
+        HUB_LEASE=4,
+        BATCH=5,
+        MAILBOX_LIMIT=6,
+        DEAD_LETTERS=7,
+        HISTORY_SIZE=8,
+        HISTORY_TTL=9,
+    ):
         assert get_settings().limits == Limits(
-            ring_again=1, process_lease=3, hub_lease=4, batch=5, mailbox=6, dead_letters=7
+            ring_again=1,
+            process_lease=3,
+            hub_lease=4,
+            batch=5,
+            mailbox=6,
+            dead_letters=7,
+            history_size=8,
+            history_ttl=9,
         )
 
 
@@ -96,6 +112,8 @@ WRONG_TYPES = {
     "BATCH": 1.5,
     "MAILBOX_LIMIT": True,
     "DEAD_LETTERS": "100",
+    "HISTORY_SIZE": 1.5,
+    "HISTORY_TTL": "300",
     "MAX_CONCURRENT_HUBS": None,
     "EMBEDDED_WORKER": 1,
     "JSON_ENCODER": DjangoJSONEncoder,

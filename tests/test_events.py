@@ -45,19 +45,28 @@ def test_a_client_comes_back_from_its_description(client):
 def test_joined_comes_back_from_its_body(client, at):
     event = read_body("lobby", 5, joined_body(describe(*client), at))
     client_id, user_id, meta, presence = client
-    assert event == Joined(hub="lobby", client_id=client_id, user_id=user_id, meta=meta, id=5, at=at)
+    assert event == Joined(
+        hub="lobby", client_id=client_id, user_id=user_id, meta=meta, id=5, at=at, presence=presence
+    )
 
 
 @given(CLIENTS, TIMES, DATA)
-@example(("ann", None, {}), 0.0, b"")
-@example(("ann", None, {}), 0.0, "")
-@example(("ann", None, {}), 0.0, '"],[')
-@example(("ann", None, {}), 0.0, b"\x00\xff")
+@example(("ann", None, {}, False), 0.0, b"")
+@example(("ann", None, {}, False), 0.0, "")
+@example(("ann", None, {}, False), 0.0, '"],[')
+@example(("ann", None, {}, False), 0.0, b"\x00\xff")
 def test_message_comes_back_from_its_body(client, at, data):
     event = read_body("lobby", 5, message_body(describe(*client), at, data))
     client_id, user_id, meta, presence = client
     assert event == Message(
-        hub="lobby", client_id=client_id, user_id=user_id, meta=meta, id=5, at=at, data=data
+        hub="lobby",
+        client_id=client_id,
+        user_id=user_id,
+        meta=meta,
+        id=5,
+        at=at,
+        data=data,
+        presence=presence,
     )
     assert type(event.data) is type(data)
 
@@ -84,6 +93,7 @@ def test_left_comes_back_from_its_body(client, at, reason, code, error, undelive
         code=code,
         error=error,
         undelivered=undelivered,
+        presence=presence,
     )
 
 

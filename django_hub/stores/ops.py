@@ -219,7 +219,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """How far a log has come, and what it keeps of the part that was asked for: numbers and items, ascending.
+    """How far a log has come, and what it keeps of the part that was asked for: items by number, ascending.
 
     Items are without a gap: where the first one's number is not the next after what the asker has, what
     lies between can't be had any more.

@@ -13,7 +13,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -35,22 +35,31 @@ from django_hub.stores.ops import (
     Claim,
     Commit,
     DeadLetter,
+    History,
     HubRecord,
     Join,
     Lease,
     Leave,
+    Lose,
+    Number,
     Op,
     Outcome,
     Post,
+    Publication,
+    Update,
 )
+from django_hub.stores.redis_logs import RedisLogs
 from django_hub.stores.scripts import Scripts
 
 logger = logging.getLogger(__name__)
 
 # As in the memory store: more than a client can open while one call is repeated.
 _REMEMBERED = 8
-_PARTS = ("hub", "members", "ids", "posted", "mail", "dead", "lost")
-_OUTCOMES = (Outcome.DONE, Outcome.FULL, Outcome.UNKNOWN, Outcome.REPLACED)
+_PARTS = (
+    *("hub", "members", "ids", "posted", "mail", "dead", "lost"),
+    *("log", "history", "sent", "own"),
+)
+_OUTCOMES = (Outcome.DONE, Outcome.FULL, Outcome.UNKNOWN, Outcome.REPLACED, Outcome.RESUMED)
 # Seconds after which hubs that were freed are looked at, to be taken out of the indexes.
 _TIDY = 0.1
 # Entries of a dead process cleared in one round trip.
@@ -65,6 +74,7 @@ class RedisStore(Store):
         self._redis = redis
         self._scripts = Scripts(redis)
         self._prefix = prefix
+        self._logs = RedisLogs(self._scripts, self.limits, self._call)
         self._hubs_key = self._index("hubs")
         self._mail_key = self._index("mail")
         self._processes = [self._index("processes"), self._index("lives")]
@@ -72,13 +82,21 @@ class RedisStore(Store):
 
     # Hubs
 
-    async def create(self, name: str, events: str | None) -> HubRecord:
+    async def create(
+        self,
+        name: str,
+        events: str | None,
+        history_size: int | None = None,
+        history_ttl: float | None = None,
+    ) -> HubRecord:
+        history = ["" if option is None else repr(option) for option in (history_size, history_ttl)]
+
         def fill(pipeline: Pipeline) -> None:
-            self._call(pipeline, "create", name, name, events or "", DEFAULT_EVENTS)
+            self._call(pipeline, "create", name, name, events or "", DEFAULT_EVENTS, *history)
             pipeline.zadd(self._hubs_key, {name: 0})
 
         answers = await self._scripts.run(fill)
-        return HubRecord(name=name, events=answers[0], named=True)
+        return _record(name, True, *answers[0])
 
     async def destroy(self, name: str) -> bool:
         ((there, vanished),) = await self._scripts.run(lambda p: self._call(p, "destroy", name))
@@ -137,6 +155,7 @@ class RedisStore(Store):
         joins = [op for op in ops if isinstance(op, Join)]
 
         start = 0
+        ttl = int(self.limits.lost_ttl * 1000)
 
         def fill(pipeline: Pipeline) -> None:
             nonlocal start
@@ -145,7 +164,7 @@ class RedisStore(Store):
             start = len(pipeline)
             for hub, numbers in by_hub.items():
                 fields = [field for number in numbers for field in _fields(ops[number])]
-                self._call(pipeline, "apply", hub, self.limits.mailbox, hub, _REMEMBERED, *fields)
+                self._call(pipeline, "apply", hub, self.limits.mailbox, hub, _REMEMBERED, ttl, *fields)
             pipeline.zadd(self._mail_key, dict.fromkeys(by_hub, 0))
             if joins:
                 pipeline.zadd(self._hubs_key, {join.hub: 0 for join in joins})
@@ -192,6 +211,20 @@ class RedisStore(Store):
         for process, hub, client_id, connection in gone:
             pipeline.srem(self._index("process:") + process, _entry(hub, client_id, connection))
             pipeline.zrem(self._client_key(client_id), _entry(hub, connection))
+
+    # Logs
+
+    async def publish(self, publications: Sequence[Publication]) -> list[Number | Damaged | None]:
+        return await self._logs.publish(publications)
+
+    async def history(self, hub: str, after: int) -> History:
+        return await self._logs.history(hub, "", after)
+
+    async def sent(self, hub: str, client_id: str, after: int) -> History:
+        return await self._logs.history(hub, client_id, after)
+
+    async def positions(self, hubs: Collection[str]) -> dict[str, Number]:
+        return await self._logs.positions(hubs)
 
     # Mailboxes
 
@@ -318,16 +351,26 @@ class RedisStore(Store):
         wakes: dict[str, str] = {}
         for grave in graves:
             died, _, process = grave.removeprefix(prefixes[1]).partition(":")
-            while entries := await self._scripts.ask("SRANDMEMBER", grave, _PAGE):
+            async for entries in self._entries(grave):
                 if bury is not None:
                     # Before the entries go: who fails, or dies, leaves them to the next one.
                     await bury(process, int(died) / 1_000_000, {json.loads(entry)[0] for entry in entries})
-                if not await self._lose(grave, process, entries, wakes):
-                    break
-            else:
+                await self._lose(grave, process, entries, wakes)
+            # Those whose grace is not over, and those of damaged hubs, stay.
+            if not await self._scripts.ask("EXISTS", grave):
                 await self._scripts.ask("SREM", graves_key, grave)
         await self._free_the_taken()
         return list(wakes.items())
+
+    async def _entries(self, grave: str) -> AsyncIterator[list[str]]:
+        """All that stay meanwhile, some of them twice."""
+        cursor = 0
+        while True:
+            cursor, entries = await self._scripts.ask("SSCAN", grave, cursor, "COUNT", _PAGE)
+            if entries:
+                yield entries
+            if not int(cursor):
+                return
 
     async def _free_the_taken(self) -> None:
         """Hubs that were held without mail are nobody's to ring for when their holder is dead."""
@@ -345,22 +388,28 @@ class RedisStore(Store):
             await self._forget_hubs([hub for hub, gone in free if gone])
             await self._scripts.ask("SREM", self._index("taken"), *(hub for hub, _ in free))
 
-    async def _lose(self, grave: str, process: str, entries: list[str], wakes: dict[str, str]) -> bool:
-        """Clear some entries of a grave. False: all of them are of damaged hubs, and stay."""
+    async def _lose(self, grave: str, process: str, entries: list[str], wakes: dict[str, str]) -> None:
+        """Clear some entries of a grave."""
         by_hub: dict[str, list[str]] = {}
         read = {entry: json.loads(entry) for entry in entries}
-        for hub, client_id, connection in read.values():
-            by_hub.setdefault(hub, []).extend((client_id, connection))
+        for entry, (hub, *_) in read.items():
+            by_hub.setdefault(hub, []).append(entry)
 
         def fill(pipeline: Pipeline) -> None:
-            for hub, fields in by_hub.items():
+            for hub, mine in by_hub.items():
+                fields = [field for entry in mine for field in read[entry][1:]]
                 self._call(pipeline, "lose", hub, int(self.limits.lost_ttl * 1000), *fields)
             pipeline.zadd(self._mail_key, dict.fromkeys(by_hub, 0))
 
         answers = await self._scripts.run_each(fill)
         cleared = dict(_whole(by_hub, answers[: len(by_hub)]))
-        wakes |= {hub: events for hub, (woken, events) in cleared.items() if woken}
-        gone = {entry: names for entry, names in read.items() if names[0] in cleared}
+        wakes |= {hub: events for hub, (woken, events, _) in cleared.items() if woken}
+        gone = {
+            entry: read[entry]
+            for hub, (_, _, done) in cleared.items()
+            for entry, over in zip(by_hub[hub], done, strict=True)
+            if over
+        }
 
         def fill_grave(pipeline: Pipeline) -> None:
             self._leave_no_traces(pipeline, ((process, *names) for names in gone.values()))
@@ -369,7 +418,6 @@ class RedisStore(Store):
         # Only now: who dies before leaves the entries to the next one, and none is lost twice.
         if gone:
             await self._scripts.run(fill_grave)
-        return bool(gone)
 
     async def epoch(self) -> str:
         def fill(pipeline: Pipeline) -> None:
@@ -418,12 +466,12 @@ class RedisStore(Store):
     async def _records(self, names: Sequence[str]) -> list[HubRecord | None]:
         def fill(pipeline: Pipeline) -> None:
             for name in names:
-                pipeline.hmget(self._key(name, "hub"), "events", "named")
+                pipeline.hmget(self._key(name, "hub"), "events", "named", "history_size", "history_ttl")
 
         answers = _whole(names, await self._scripts.run_each(fill)) if names else []
         records = {
-            name: HubRecord(name=name, events=events, named=named == "1")
-            for name, (events, named) in answers
+            name: _record(name, named == "1", events, *history)
+            for name, (events, named, *history) in answers
             if events
         }
         return [records.get(name) for name in names]
@@ -482,16 +530,32 @@ def _fields(op: Op) -> list[str | int]:
     match op:
         case Join():
             where = [op.connection, op.process, op.events]
-            return ["join", op.client_id, *where, op.who, repr(op.at), op.body, op.again, op.posted]
+            again = op.again, op.posted
+            member = op.who, repr(op.at), op.body, *again, _microseconds(op.grace), op.resumed
+            return ["join", op.client_id, *where, *member]
         case Post():
             return ["post", op.client_id, op.connection, op.number, op.body]
         case Leave():
             return ["leave", op.client_id, op.connection, op.body]
+        case Lose():
+            return ["lose", op.client_id, op.connection, op.body]
+        case Update():
+            return ["update", op.client_id, op.connection, op.who, op.body]
+
+
+def _record(name: str, named: bool, events: str, size: str | None, ttl: str | None) -> HubRecord:
+    return HubRecord(
+        name=name,
+        events=events,
+        named=named,
+        history_size=None if size is None else int(size),
+        history_ttl=None if ttl is None else float(ttl),
+    )
 
 
 def _member(hub: str, client_id: str, record: str) -> Member:
-    connection, process, at, _, who = record.split("\n", 4)
-    _, user_id, meta = read_description(who)
+    connection, process, at, _, _, lost, who = record.split("\n", 6)
+    _, user_id, meta, _ = read_description(who)
     return Member(
         hub=hub,
         client_id=client_id,
@@ -500,6 +564,7 @@ def _member(hub: str, client_id: str, record: str) -> Member:
         process=process,
         connection=connection,
         at=float(at),
+        state="lost" if lost else "online",
     )
 
 

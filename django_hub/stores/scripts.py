@@ -43,12 +43,16 @@ _NOT_NOW = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAG
 _NOT_NOW_ERRORS = (ClusterDownError, MasterDownError, TryAgainError)
 
 
+_OF_INDEXES = ("beat", "enter", "bury")
+_OF_LOGS = ("publish", "history", "position")
+
+
 @cache
 def source(name: str) -> str:
-    """A script's text: those of a hub begin with what they share, those of the indexes stand alone."""
+    """A script's text: those of a hub, and of its logs, begin with what these share; others stand alone."""
     folder = files("django_hub.stores") / "lua"
-    text = (folder / f"{name}.lua").read_text()
-    return text if name in ("beat", "enter", "bury") else (folder / "hub.lua").read_text() + text
+    shared = ["hub", "log"] if name in _OF_LOGS else [] if name in _OF_INDEXES else ["hub"]
+    return "".join((folder / f"{part}.lua").read_text() for part in (*shared, name))
 
 
 @cache

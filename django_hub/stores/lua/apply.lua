@@ -1,9 +1,10 @@
--- Join, Post and Leave of one hub, in their order.
--- ARGV: mailbox limit, hub's name, how many replaced connections to remember, then the fields of each op.
+-- Join, Post, Leave, Lose and Update of one hub, in their order.
+-- ARGV: mailbox limit, hub's name, how many replaced connections to remember, how long to remember what a session
+-- posted in ms, then the fields of each op.
 -- Returns: woken, the channel to ring at, outcomes, and client id, process and connection of each replaced member.
 
-local DONE, FULL, UNKNOWN, REPLACED = 0, 1, 2, 3
-local limit, name, remembered = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local DONE, FULL, UNKNOWN, REPLACED, RESUMED = 0, 1, 2, 3, 4
+local limit, name, remembered, lost_ttl = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local outcomes, replaced = {}, {}
 -- Who posted last: often the next message is of the same member.
 local poster, posting
@@ -14,13 +15,14 @@ local function tell_replaced(client, process, connection)
   replaced[#replaced + 1] = connection
 end
 
-local function join(client, connection, process, events, who, at, body, again, posted)
+local function join(client, connection, process, events, who, joined, body, again, posted, grace, resumed)
   local old = member(client)
   poster = nil
   local chain = {}
-  local reason
   -- What a lost connection posted it may not know: the reply was lost, too.
-  local lost = redis.call('MGET', LOST .. ':' .. connection, LOST .. ':' .. again)
+  local lost = redis.call('MGET', lost_key(connection), lost_key(again))
+  local session = session_of(connection)
+  local asked = tonumber(posted)
   posted = math.max(posted, lost[1] or 0, lost[2] or 0)
   if old then
     for each in string.gmatch(old.past, '[^,]+') do
@@ -34,29 +36,41 @@ local function join(client, connection, process, events, who, at, body, again, p
           -- The reply that told of it may be lost.
           tell_replaced(client, chain[at - 1], chain[at - 2])
         end
-        return at == #chain - 1 and DONE or REPLACED
+        if at < #chain - 1 then
+          return REPLACED
+        end
+        return session and at > 1 and session_of(chain[at - 2]) == session and RESUMED or DONE
       end
     end
     if again ~= '' and again ~= old.connection then
       return REPLACED
     end
-    reason = again == '' and 'replaced' or 'lost'
-    if again ~= '' then
-      posted = math.max(posted, redis.call('HGET', POSTED, client) or 0)
-    end
     while #chain > 2 * remembered do
       table.remove(chain, 1)
     end
+  end
+  local new = {
+    connection = connection, process = process, at = joined, past = table.concat(chain, ','), grace = grace, who = who,
+  }
+  if old and session and session == session_of(old.connection) then
+    write(client, new)
+    redis.call('HSET', POSTED, client, whole(math.max(asked, redis.call('HGET', POSTED, client) or 0)))
+    append(client, resumed)
+    tell_replaced(client, old.process, old.connection)
+    return RESUMED
+  end
+  if old and again ~= '' then
+    posted = math.max(posted, redis.call('HGET', POSTED, client) or 0)
   end
   if redis.call('HSETNX', HUB, 'events', events) == 1 then
     redis.call('HSET', HUB, 'name', name)
   end
   if old then
-    append(client, left(old.who, reason))
+    forget_own_log(client)
+    append(client, left(old.who, again == '' and 'replaced' or 'lost'))
     tell_replaced(client, old.process, old.connection)
   end
-  local record = {connection, process, at, table.concat(chain, ','), who}
-  redis.call('HSET', MEMBERS, client, table.concat(record, '\n'))
+  write(client, new)
   redis.call('HSET', POSTED, client, whole(posted))
   redis.call('ZADD', IDS, 0, client)
   append(client, body)
@@ -88,25 +102,52 @@ local function leave(client, connection, body)
   elseif known.connection ~= connection then
     return REPLACED
   end
+  if session_of(connection) then
+    remember(client, connection, lost_ttl)
+  end
   remove(client)
   append(client, body)
   return DONE
 end
 
-check()
-local at = 4
-while at <= #ARGV do
-  local kind = ARGV[at]
-  if kind == 'join' then
-    outcomes[#outcomes + 1] = join(unpack(ARGV, at + 1, at + 9))
-    at = at + 10
-  elseif kind == 'post' then
-    outcomes[#outcomes + 1] = post(unpack(ARGV, at + 1, at + 4))
-    at = at + 5
-  else
-    outcomes[#outcomes + 1] = leave(unpack(ARGV, at + 1, at + 3))
-    at = at + 4
+local function lose(client, connection, body)
+  poster = nil
+  local known = member(client)
+  if not known then
+    return DONE
+  elseif known.connection ~= connection then
+    return REPLACED
+  elseif not known.lost then
+    known.lost = now + known.grace
+    write(client, known)
+    append(client, body)
   end
+  return DONE
+end
+
+local function update(client, connection, who, body)
+  poster = nil
+  local known = member(client)
+  if not known then
+    return UNKNOWN
+  elseif known.connection ~= connection then
+    return REPLACED
+  elseif known.who ~= who then
+    known.who = who
+    write(client, known)
+    append(client, body)
+  end
+  return DONE
+end
+
+local KINDS = {join = {join, 11}, post = {post, 4}, leave = {leave, 3}, lose = {lose, 3}, update = {update, 4}}
+
+check()
+local at = 5
+while at <= #ARGV do
+  local carry_out, fields = unpack(KINDS[ARGV[at]])
+  outcomes[#outcomes + 1] = carry_out(unpack(ARGV, at + 1, at + fields))
+  at = at + 1 + fields
 end
 appended()
 return {woken, bell(), outcomes, replaced}

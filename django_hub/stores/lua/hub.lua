@@ -1,19 +1,24 @@
 -- What all scripts of one hub begin with. Every key of a hub has its hash tag, so they are of one slot.
 --
--- HUB      hash: name, events, named, last (position), rung, and while leased: token, worker, until, ring
--- MEMBERS  hash: client id -> connection \n process \n at \n past \n who; past are the connections that one after
---          another were replaced, the newest last, each with its process: connection,process,connection,process
+-- HUB      hash: name, events, named, last (position), rung, history_size, history_ttl (seconds),
+--          and while leased: token, worker, until, ring
+-- MEMBERS  hash: client id -> connection \n process \n at \n past \n grace \n until \n who; past are the connections
+--          that one after another were replaced, the newest last, each with its process:
+--          connection,process,connection,process; until is empty but of a lost member
 -- IDS      sorted set of client ids, all of score 0: pages in the order of ids
 -- POSTED   hash: client id -> number of its last accepted Post
 -- MAIL     list of "position client NUL body", oldest first
 -- DEAD     list of dead letters, oldest first
--- LOST     LOST:connection is a number, for a while: that of a lost connection's last accepted Post
+-- LOST     LOST:connection, or LOST:session, is a number, for a while: that of the last accepted Post
+-- LOG      hash: epoch, seq
+-- HISTORY  list of "id NUL item", oldest first; the last one's number is the log's seq
+-- SENT     hash: client id -> seq of the member's own log; OWN:client is as HISTORY
 --
 -- Times are microseconds of this server's clock, which is also what positions begin at: they rise also
 -- when a hub vanishes and is back. A script that fails midway keeps what it wrote, so each one reads and checks
 -- before its first write; and what frees memory comes before what takes it, for a full server must still drain.
 
-local HUB, MEMBERS, IDS, POSTED, MAIL, DEAD, LOST = unpack(KEYS)
+local HUB, MEMBERS, IDS, POSTED, MAIL, DEAD, LOST, LOG, HISTORY, SENT, OWN = unpack(KEYS)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
@@ -26,6 +31,7 @@ local function check()
   redis.call('HLEN', HUB)
   redis.call('HLEN', MEMBERS)
   redis.call('LLEN', MAIL)
+  redis.call('HLEN', SENT)
 end
 
 local woken = 0
@@ -56,13 +62,48 @@ end
 local function member(client)
   local record = redis.call('HGET', MEMBERS, client)
   if record then
-    local connection, process, at, past, who =
-      string.match(record, '^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
-    return {connection = connection, process = process, at = at, past = past, who = who}
+    local connection, process, at, past, grace, until_, who =
+      string.match(record, '^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+    return {
+      connection = connection, process = process, at = at, past = past, grace = grace, lost = tonumber(until_), who = who,
+    }
+  end
+end
+
+local function write(client, known)
+  local until_ = known.lost and whole(known.lost) or ''
+  local record = {known.connection, known.process, known.at, known.past, known.grace, until_, known.who}
+  redis.call('HSET', MEMBERS, client, table.concat(record, '\n'))
+end
+
+local function session_of(connection)
+  return string.match(connection, '^(.+)%.[^.]*$')
+end
+
+-- Where it is remembered what a connection has posted when it is no member any more.
+local function lost_key(connection)
+  return LOST .. ':' .. (session_of(connection) or connection)
+end
+
+local function remember(client, connection, ttl)
+  local posted = redis.call('HGET', POSTED, client)
+  if posted and posted ~= '0' then
+    redis.call('SET', lost_key(connection), posted, 'PX', ttl)
+  end
+end
+
+local function own_log(client)
+  return OWN .. ':' .. client
+end
+
+local function forget_own_log(client)
+  if redis.call('HDEL', SENT, client) == 1 then
+    redis.call('DEL', own_log(client))
   end
 end
 
 local function remove(client)
+  forget_own_log(client)
   redis.call('HDEL', MEMBERS, client)
   redis.call('HDEL', POSTED, client)
   redis.call('ZREM', IDS, client)

@@ -1,0 +1,14 @@
+-- A hub's log, or a member's own. ARGV: see log.lua; client id (''), after.
+-- Returns epoch, seq, and the items above `after` that are kept.
+
+local epoch, seq = log()
+local key, last = HISTORY, seq
+if ARGV[5] ~= '' then
+  key, last = own_log(ARGV[5]), tonumber(redis.call('HGET', SENT, ARGV[5]) or '0')
+end
+local items = {}
+if last > tonumber(ARGV[6]) then
+  items = redis.call('LRANGE', key, whole(ARGV[6] - last), -1)
+end
+keep_log(epoch, seq)
+return {epoch, last, items}

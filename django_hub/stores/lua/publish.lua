@@ -1,0 +1,57 @@
+-- Publications of one hub, in their order. ARGV: see log.lua; then of each: client id (''), id, again, item.
+-- Returns the epoch, and a number each, 0 where there is no such member.
+
+local epoch, seq = log()
+redis.call('HLEN', MEMBERS)
+redis.call('HLEN', SENT)
+redis.call('LLEN', HISTORY)
+for at = 5, #ARGV, 4 do
+  if ARGV[at] ~= '' then
+    redis.call('LLEN', own_log(ARGV[at]))
+  end
+end
+
+local touched, used = {}, false
+
+local function number(key, last, id, again, item)
+  used = true
+  if again == '1' then
+    local items = redis.call('LRANGE', key, 0, -1)
+    for at = #items, 1, -1 do
+      if string.sub(items[at], 1, #id + 1) == id .. '\0' then
+        return last - #items + at
+      end
+    end
+  end
+  touched[key] = true
+  if size > 0 and ttl > 0 then
+    redis.call('RPUSH', key, id .. '\0' .. item)
+  end
+  return last + 1
+end
+
+local numbers = {}
+for at = 5, #ARGV, 4 do
+  local client, place = ARGV[at], 0
+  if client == '' then
+    place = number(HISTORY, seq, unpack(ARGV, at + 1, at + 3))
+    seq = math.max(seq, place)
+  elseif redis.call('HEXISTS', MEMBERS, client) == 1 then
+    local last = tonumber(redis.call('HGET', SENT, client) or '0')
+    place = number(own_log(client), last, unpack(ARGV, at + 1, at + 3))
+    redis.call('HSET', SENT, client, whole(math.max(last, place)))
+  end
+  numbers[#numbers + 1] = place
+end
+for key in pairs(touched) do
+  if size > 0 and ttl > 0 then
+    redis.call('LTRIM', key, -size, -1)
+    redis.call('PEXPIRE', key, whole(ttl))
+  else
+    redis.call('DEL', key)
+  end
+end
+if used then
+  keep_log(epoch, seq)
+end
+return {epoch, numbers}
