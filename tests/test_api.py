@@ -24,7 +24,7 @@ from django_hub.api import (
 )
 from django_hub.consumers import HubConsumer
 from django_hub.events import Event, Joined, Left, Message
-from django_hub.exceptions import InvalidMessage, InvalidName
+from django_hub.exceptions import InvalidBound, InvalidMessage, InvalidName
 from django_hub.filters import Where
 from django_hub.hubs import Hub
 from django_hub.members import Member
@@ -55,6 +55,30 @@ async def test_a_created_hub_stays_without_clients(world: World) -> None:
     assert await current_hub("lobby") == hub
     assert await hub_destroy(hub) is True
     assert await current_hub("lobby") is None
+
+
+async def test_a_hub_may_have_a_history_of_its_own(world: World) -> None:
+    await hub_create("lobby", history_size=0, history_ttl=2)
+    record = await world.store.hub("lobby")
+    assert record is not None
+    assert (record.history_size, record.history_ttl) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"history_size": -1},
+        {"history_size": True},
+        {"history_size": 1.5},
+        {"history_ttl": -0.5},
+        {"history_ttl": float("inf")},
+        {"history_ttl": float("nan")},
+        {"history_ttl": "300"},
+    ],
+)
+async def test_a_history_that_can_be_none_is_refused(world: World, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidBound, match=r"0 or above; got "):
+        await hub_create("lobby", **options)
 
 
 async def test_created_again_it_updates_what_is_given(world: World) -> None:

@@ -149,6 +149,17 @@ def test_a_number_that_is_not_above_zero_is_refused(key, value):
         get_settings()
 
 
+@pytest.mark.parametrize("key", ["HISTORY_SIZE", "HISTORY_TTL"])
+def test_a_history_may_be_none_but_not_less(key):
+    with hub(**{key: 0}):
+        assert getattr(get_settings(), key) == 0
+    with (
+        hub(**{key: -1}),
+        pytest.raises(ImproperlyConfigured, match=rf"'{key}'\] must be 0 or above and finite; got -1"),
+    ):
+        get_settings()
+
+
 @pytest.mark.parametrize("text", ["nan", "inf"])
 def test_not_a_number_and_infinity_are_refused(text):
     with hub(BEAT=float(text)), pytest.raises(ImproperlyConfigured, match=f"and finite; got {text}"):

@@ -10,13 +10,19 @@ from hypothesis import strategies as st
 from django_hub.events import (
     Joined,
     Left,
+    Lost,
     Message,
+    Resumed,
+    Updated,
     describe,
     joined_body,
     left_body,
+    lost_body,
     message_body,
     read_body,
     read_description,
+    resumed_body,
+    updated_body,
 )
 from django_hub.exceptions import UnreadableEvent
 
@@ -95,6 +101,40 @@ def test_left_comes_back_from_its_body(client, at, reason, code, error, undelive
         undelivered=undelivered,
         presence=presence,
     )
+
+
+@given(CLIENTS, DATA, st.integers())
+def test_a_request_comes_back_from_its_body(client, data, number):
+    event = read_body("lobby", 5, message_body(describe(*client), 1.5, data, number))
+    assert (event.data, event.request) == (data, number)
+    assert read_body("lobby", 5, message_body(describe(*client), 1.5, data)).request is None
+
+
+@given(CLIENTS, TIMES, REASONS, st.none() | st.integers(1000, 4999))
+def test_lost_resumed_and_updated_come_back_from_their_bodies(client, at, reason, code):
+    who = describe(*client)
+    names = ("client_id", "user_id", "meta", "presence")
+    common = {"hub": "lobby", "id": 5, "at": at, **dict(zip(names, client, strict=True))}
+    lost = read_body("lobby", 5, lost_body(who, at, reason, code))
+    assert lost == Lost(**common, reason=reason, code=code)
+    assert read_body("lobby", 5, resumed_body(who, at)) == Resumed(**common)
+    assert read_body("lobby", 5, updated_body(who, at)) == Updated(**common)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'["message",{WHO},1.5,"a",true]',
+        f'["message",{WHO},1.5,"a","1"]',
+        f'["lost",{WHO},1.5,"tired",null]',
+        f'["lost",{WHO},1.5,"read","1006"]',
+        f'["resumed",{WHO},1.5,1]',
+        '["joined","ann",null,{},1.5]',
+    ],
+)
+def test_a_body_with_fields_of_other_kinds_is_refused(body):
+    with pytest.raises(UnreadableEvent):
+        read_body("lobby", 5, body)
 
 
 def test_a_left_that_a_store_writes_by_itself_says_only_why():

@@ -8,7 +8,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from django_hub.exceptions import InvalidName
-from django_hub.names import MAX_LENGTH, group_name, new_client_id, require_client_id, require_hub_name
+from django_hub.names import (
+    MAX_LENGTH,
+    group_name,
+    new_client_id,
+    require_client_id,
+    require_hub_name,
+    session_of,
+)
 
 # Any text of a legal length: no surrogates (they can't be written as UTF-8) and no NUL.
 NAMES = st.text(
@@ -103,3 +110,10 @@ def test_no_name_is_the_digest_of_another():
     digest = group_name("é").removeprefix("hub-")
     assert group_name(digest) != group_name("é")
     assert group_name(f"-{digest}") != group_name("é")
+
+
+@pytest.mark.parametrize(
+    ("connection", "session"), [("0a1b2c", ""), ("abc.0a1b2c3d", "abc"), ("a.b.0a1b2c3d", "a.b"), ("", "")]
+)
+def test_the_session_of_a_connection(connection, session):
+    assert session_of(connection) == session

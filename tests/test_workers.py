@@ -10,7 +10,7 @@ from channels.exceptions import StopConsumer
 from django_hub import workers as module
 from django_hub.bells import WAKE
 from django_hub.connection import Departure
-from django_hub.events import Event, Joined, Left, Message
+from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
 from django_hub.listener import EMBEDDED, GRACE
 from django_hub.workers import HubEvents
 from tests.apps import EVENTS, World, make_connection
@@ -272,11 +272,11 @@ async def test_the_embedded_one_does_not(worker: Worker, caplog: pytest.LogCaptu
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize("name", ["hub_joined", "hub_message", "hub_left"])
+@pytest.mark.parametrize("name", sorted(module._HANDLERS.values()))
 def test_a_hook_that_is_not_async_is_refused_at_once(name: str) -> None:
     with pytest.raises(TypeError, match=rf"Bad\.{name} must be 'async def'"):
         type("Bad", (HubEvents,), {name: lambda self, event: None})
 
 
 def test_every_event_has_a_method() -> None:
-    assert set(module._HANDLERS) == {Joined, Message, Left}
+    assert set(module._HANDLERS) == {Joined, Message, Left, Lost, Resumed, Updated}

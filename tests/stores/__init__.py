@@ -2,4 +2,5 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.stores.contract")
+for name in ("contract", "contract_logs", "contract_sessions"):
+    pytest.register_assert_rewrite(f"tests.stores.{name}")

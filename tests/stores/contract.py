@@ -27,7 +27,10 @@ import pytest
 from django_hub.events import (
     Joined,
     Left,
+    Lost,
     Message,
+    Resumed,
+    Updated,
     describe,
     joined_body,
     left_body,
@@ -82,6 +85,8 @@ def limits_for(unit: float) -> Limits:
         mailbox=6,
         dead_letters=4,
         dead_letter_ttl=20 * unit,
+        history_size=3,
+        history_ttl=4 * unit,
     )
 
 
@@ -134,7 +139,7 @@ def leave(hub="lobby", client="ann", connection=None, process="p1"):
 
 
 def say(event):
-    """An event in short: ``+ann``, ``ann: 1``, ``-ann close``."""
+    """An event in short: ``+ann``, ``ann: 1``, ``-ann close``; ``~ann read`` (lost), ``=ann`` (back), ``!ann``."""
     match event:
         case Joined():
             return f"+{event.client_id}"
@@ -142,6 +147,12 @@ def say(event):
             return f"{event.client_id}: {event.data}"
         case Left():
             return f"-{event.client_id} {event.reason}"
+        case Lost():
+            return f"~{event.client_id} {event.reason}"
+        case Resumed():
+            return f"={event.client_id}"
+        case Updated():
+            return f"!{event.client_id}"
 
 
 def read(claim):

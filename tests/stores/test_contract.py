@@ -4,9 +4,11 @@ import pytest
 
 from django_hub.stores.memory import MemoryStore
 from tests.stores.contract import StoreContract, limits_for
+from tests.stores.contract_logs import LogContract
+from tests.stores.contract_sessions import SessionContract
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(LogContract, SessionContract, StoreContract):
     unit = 1.0
 
     @pytest.fixture(autouse=True)

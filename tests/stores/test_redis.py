@@ -17,11 +17,13 @@ from django_hub.stores.ops import Commit, Lease, Outcome
 from django_hub.stores.redis import RedisStore
 from tests.live.servers import MS, eventually, free_port, valkey
 from tests.stores.contract import StoreContract, join, leave, limits_for, post, read, say, told
+from tests.stores.contract_logs import LogContract
+from tests.stores.contract_sessions import SessionContract
 
 pytestmark = pytest.mark.broker
 
 
-class TestRedisStore(StoreContract):
+class TestRedisStore(LogContract, SessionContract, StoreContract):
     unit = 30 * MS
 
     @pytest.fixture
