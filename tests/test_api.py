@@ -62,6 +62,7 @@ async def test_a_hub_may_have_a_history_of_its_own(world: World) -> None:
     record = await world.store.hub("lobby")
     assert record is not None
     assert (record.history_size, record.history_ttl) == (0, 2)
+    await hub_destroy("lobby")
 
 
 @pytest.mark.parametrize(

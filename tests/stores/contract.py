@@ -139,7 +139,7 @@ def leave(hub="lobby", client="ann", connection=None, process="p1"):
 
 
 def say(event):
-    """An event in short: ``+ann``, ``ann: 1``, ``-ann close``; ``~ann read`` (lost), ``=ann`` (back), ``!ann``."""
+    """An event in short: ``+ann``, ``ann: 1``, ``-ann close``; ``~ann read``, ``=ann``, ``!ann``."""
     match event:
         case Joined():
             return f"+{event.client_id}"

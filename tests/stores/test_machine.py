@@ -18,16 +18,34 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from django_hub.events import (
     Joined,
     Left,
+    Lost,
     Message,
+    Resumed,
+    Updated,
     describe,
     joined_body,
     left_body,
+    lost_body,
     message_body,
     read_body,
+    resumed_body,
+    updated_body,
 )
 from django_hub.limits import Limits
 from django_hub.stores.memory import MemoryStore
-from django_hub.stores.ops import Commit, DeadLetter, Join, Lease, Leave, Outcome, Post
+from django_hub.stores.memory_logs import Logs
+from django_hub.stores.ops import (
+    Commit,
+    DeadLetter,
+    Join,
+    Lease,
+    Leave,
+    Lose,
+    Outcome,
+    Post,
+    Publication,
+    Update,
+)
 
 HUBS = ["garden", "hall"]
 CLIENTS = ["ann", "bob", "cat"]
@@ -44,7 +62,10 @@ LIMITS = Limits(
     mailbox=8,
     dead_letters=3,
     dead_letter_ttl=1e8,
+    history_size=3,
+    history_ttl=12_000.0,
 )
+GRACE = 12_000.0
 # So many replaced connections a member remembers at least: no Join may be repeated later than that.
 REMEMBERED = 8
 
@@ -63,10 +84,17 @@ class Connection:
     gone: bool = False
     was_member: bool = False
     replaced_since: int = 0
+    session: str = ""
+    mood: int = 0
+
+    @property
+    def key(self):
+        return self.session or self.id
 
     @property
     def who(self):
-        return describe(self.client, None, {"connection": self.id, "socket": self.socket})
+        meta = {"connection": self.id, "socket": self.socket, "mood": self.mood}
+        return describe(self.client, None, meta)
 
     def join(self, channel="hub-events", *, again=""):
         return Join(
@@ -80,6 +108,8 @@ class Connection:
             body=joined_body(self.who, self.at),
             again=again,
             posted=self.accepted,
+            grace=GRACE if self.session else 0.0,
+            resumed=resumed_body(self.who, self.at),
         )
 
     def post(self):
@@ -93,12 +123,35 @@ class Connection:
             hub=self.hub, client_id=self.client, connection=self.id, process=self.process, body=body
         )
 
+    def lose(self):
+        body = lost_body(self.who, self.at, "read", 1006)
+        return Lose(
+            hub=self.hub, client_id=self.client, connection=self.id, process=self.process, body=body
+        )
+
+    def update(self):
+        body = updated_body(self.who, self.at)
+        return Update(hub=self.hub, client_id=self.client, connection=self.id, who=self.who, body=body)
+
 
 @dataclass
 class Member:
     connection: Connection
     posted: int
     past: list[Connection]
+    who: str
+    until: float | None = None
+    in_grave: bool = False
+    sent: int = 0
+
+
+@dataclass
+class Log:
+    epoch: str
+    until: float
+    seq: int = 0
+    items: list[tuple[int, str]] = field(default_factory=list)
+    items_until: float = 0.0
 
 
 @dataclass
@@ -135,6 +188,12 @@ def in_short(event):
             return ("message", connection, int(event.data))
         case Left():
             return ("left", connection, event.reason)
+        case Lost():
+            return ("lost", connection, event.reason)
+        case Resumed():
+            return ("resumed", connection)
+        case Updated():
+            return ("updated", connection, event.meta["mood"])
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -146,7 +205,7 @@ class StoreMachine(RuleBasedStateMachine):
     def remains(self):
         """What the empty store still keeps in any of its indexes."""
         indexes = {
-            name: value for name, value in vars(self.store).items() if isinstance(value, (dict, set))
+            name: value for name, value in vars(self.store).items() if isinstance(value, (dict, set, Logs))
         }
         return {name: index for name, index in indexes.items() if index}
 
@@ -171,6 +230,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.last_position = defaultdict(int)
         self.handled = defaultdict(list)
         # Calls whose reply was lost, to be repeated; and the ids of those that wait for it.
+        self.logs = {}
+        self.epochs = set()
+        self.items = itertools.count(1)
         self.unanswered = []
         self.busy = set()
 
@@ -223,12 +285,24 @@ class StoreMachine(RuleBasedStateMachine):
         if isinstance(op, Join):
             return self.outcome_of_join(op, member, replaced, wakes)
         if member is None:
-            return Outcome.UNKNOWN if isinstance(op, Post) else Outcome.DONE
+            return Outcome.UNKNOWN if isinstance(op, (Post, Update)) else Outcome.DONE
         if member.connection.id != op.connection:
             return Outcome.REPLACED
         if isinstance(op, Leave):
             self.remove(op.hub, op.client_id)
+            if member.connection.session:
+                self.remember(member)
             self.put(op.hub, ("left", op.connection, "close"), wakes=wakes)
+            return Outcome.DONE
+        if isinstance(op, Lose):
+            if member.until is None:
+                member.until = self.now + (GRACE if member.connection.session else 0.0)
+                self.put(op.hub, ("lost", op.connection, "read"), wakes=wakes)
+            return Outcome.DONE
+        if isinstance(op, Update):
+            if member.who != op.who:
+                member.who = op.who
+                self.put(op.hub, ("updated", op.connection, member.connection.mood), wakes=wakes)
             return Outcome.DONE
         if op.number <= member.posted:
             return Outcome.DONE
@@ -240,7 +314,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     def outcome_of_join(self, op, member, replaced, wakes):
         chain = []
-        posted = max(op.posted, self.posted_by_lost(op.connection), self.posted_by_lost(op.again))
+        (connection,) = (each for each in self.connections if each.id == op.connection)
+        again = op.again if not connection.session else ""
+        posted = max(op.posted, self.posted_by_lost(connection.key), self.posted_by_lost(again))
         if member is not None:
             chain = [*member.past, member.connection]
             ids = [connection.id for connection in chain]
@@ -248,9 +324,24 @@ class StoreMachine(RuleBasedStateMachine):
                 index = ids.index(op.connection)
                 if ids[-1 - REMEMBERED :].index(op.connection):
                     replaced.append((op.hub, chain[index - 1].process, ids[index - 1]))
-                return Outcome.DONE if op.connection == ids[-1] else Outcome.REPLACED
+                if op.connection != ids[-1]:
+                    return Outcome.REPLACED
+                resumed = index and connection.session and chain[index - 1].session == connection.session
+                return Outcome.RESUMED if resumed else Outcome.DONE
             if op.again not in ("", member.connection.id):
                 return Outcome.REPLACED
+            if connection.session and connection.session == member.connection.session:
+                replaced.append((op.hub, member.connection.process, member.connection.id))
+                for each in chain:
+                    each.replaced_since += 1
+                connection.was_member = True
+                member.connection, member.past, member.who = connection, chain, op.who
+                member.posted = max(member.posted, op.posted)
+                member.until, member.in_grave = None, False
+                self.newest[op.client_id][op.hub] = op.at
+                self.processes.setdefault(op.process, self.now + LIMITS.process_lease)
+                self.put(op.hub, ("resumed", op.connection), wakes=wakes)
+                return Outcome.RESUMED
             if op.again:
                 posted = max(posted, member.posted)
             self.remove(op.hub, op.client_id)
@@ -258,14 +349,13 @@ class StoreMachine(RuleBasedStateMachine):
                 op.hub, ("left", member.connection.id, "lost" if op.again else "replaced"), wakes=wakes
             )
             replaced.append((op.hub, member.connection.process, member.connection.id))
-            for connection in chain:
-                connection.replaced_since += 1
+            for each in chain:
+                each.replaced_since += 1
         hub = self.hub(op.hub, op.events)
-        (connection,) = (each for each in self.connections if each.id == op.connection)
-        if connection.was_member and not self.posted_by_lost(connection.id):
+        if (connection.was_member or connection.session) and not self.posted_by_lost(connection.key):
             self.forgotten.add(connection.socket)
         connection.was_member = True
-        hub.members[op.client_id] = Member(connection, posted, chain)
+        hub.members[op.client_id] = Member(connection, posted, chain, op.who)
         self.newest[op.client_id][op.hub] = op.at
         self.processes.setdefault(op.process, self.now + LIMITS.process_lease)
         self.put(op.hub, ("joined", op.connection), wakes=wakes)
@@ -277,6 +367,11 @@ class StoreMachine(RuleBasedStateMachine):
             return posted
         self.forgotten.add(socket)
         return 0
+
+    def remember(self, member):
+        if member.posted:
+            connection = member.connection
+            self.lost[connection.key] = member.posted, self.now + LIMITS.lost_ttl, connection.socket
 
     def check_batch(self, claim):
         """A batch is the oldest mail, in order; what was seen before is the same again."""
@@ -353,13 +448,15 @@ class StoreMachine(RuleBasedStateMachine):
         process=st.sampled_from(PROCESSES),
         channel=st.sampled_from(CHANNELS),
         posts=st.integers(0, 2),
+        session=st.booleans(),
         lose=LOSE,
     )
-    def join(self, hub, client, process, channel, posts, lose):
+    def join(self, hub, client, process, channel, posts, session, lose):
         if self.may_replace_no_more(hub, client):
             return
         number = next(self.ids)
-        connection = Connection(f"c{number}", number, hub, client, process, self.moment())
+        name, of = (f"s{number}.c{number}", f"s{number}") if session else (f"c{number}", "")
+        connection = Connection(name, number, hub, client, process, self.moment(), session=of)
         self.connections.append(connection)
         ops = [connection.join(channel)]
         for number in range(1, posts + 1):
@@ -410,11 +507,108 @@ class StoreMachine(RuleBasedStateMachine):
         if self.may_replace_no_more(old.hub, old.client):
             return
         old.gone = True
-        connection = replace(
-            old, id=f"c{next(self.ids)}", at=self.moment(), gone=False, was_member=False, replaced_since=0
-        )
+        self.apply([self.anew(old).join(again=old.id)], lose)
+
+    def anew(self, old, **changes):
+        """A connection that goes on where another one was."""
+        name = f"{old.session}.c{next(self.ids)}" if old.session else f"c{next(self.ids)}"
+        fresh = {"at": self.moment(), "gone": False, "was_member": False, "replaced_since": 0}
+        connection = replace(old, id=name, **fresh, **changes)
         self.connections.append(connection)
-        self.apply([connection.join(again=old.id)], lose)
+        return connection
+
+    def sessions(self):
+        """The newest connection of each session that waits for no reply."""
+        newest = {connection.session: connection for connection in self.connections if connection.session}
+        busy = {connection.session for connection in self.connections if connection.id in self.busy}
+        return [connection for session, connection in newest.items() if session not in busy]
+
+    @precondition(lambda self: self.sessions())
+    @rule(data=st.data(), process=st.sampled_from(PROCESSES), lose=LOSE)
+    def come_back(self, data, process, lose):
+        old = data.draw(st.sampled_from(self.sessions()))
+        if self.may_replace_no_more(old.hub, old.client):
+            return
+        old.gone = True
+        self.apply([self.anew(old, process=process).join()], lose)
+
+    @precondition(lambda self: self.idle_connections())
+    @rule(data=st.data(), lose=LOSE)
+    def lose(self, data, lose):
+        self.apply([data.draw(st.sampled_from(self.idle_connections())).lose()], lose)
+
+    @precondition(lambda self: self.idle_connections())
+    @rule(data=st.data(), lose=LOSE)
+    def update(self, data, lose):
+        connection = data.draw(st.sampled_from(self.idle_connections()))
+        connection.mood += 1
+        self.apply([connection.update()], lose)
+
+    # Logs
+
+    @rule(
+        to=st.lists(
+            st.sampled_from([(hub, client) for hub in HUBS for client in ("", *CLIENTS)]), min_size=1
+        ),
+        repeat=st.booleans(),
+    )
+    def publish(self, to, repeat):
+        publications = [
+            Publication(hub=hub, client_id=client, id=f"i{number}", item=f"item {number}")
+            for (hub, client), number in zip(to, self.items, strict=False)
+        ]
+        answer = self.ask(self.store.publish(publications))
+        for publication, number in zip(publications, answer, strict=True):
+            member = (
+                self.hubs[publication.hub].members.get(publication.client_id)
+                if (publication.hub in self.hubs)
+                else None
+            )
+            if publication.client_id and member is None:
+                assert number is None
+                continue
+            log = self.log(publication.hub, number.epoch)
+            if member is not None:
+                member.sent += 1
+                assert number.seq == member.sent
+                continue
+            log.seq += 1
+            assert number.seq == log.seq
+            log.items = [*self.kept(log), (log.seq, publication.item)][-LIMITS.history_size :]
+            log.items_until = self.now + LIMITS.history_ttl
+        if repeat and len(to) <= LIMITS.history_size:
+            again = [replace(publication, again=True) for publication in publications]
+            assert self.ask(self.store.publish(again)) == answer
+
+    @rule(name=st.sampled_from(HUBS), after=st.integers(0, 5))
+    def look_into_a_log(self, name, after):
+        history = self.ask(self.store.history(name, after))
+        log = self.log(name, history.epoch)
+        assert history.seq == log.seq
+        assert list(history.items) == [entry for entry in self.kept(log) if entry[0] > after]
+
+    @rule()
+    def keep_logs(self):
+        there = {name: log for name, log in self.logs.items() if log.until > self.now}
+        positions = self.ask(self.store.positions(HUBS))
+        found = {name: (number.epoch, number.seq) for name, number in positions.items()}
+        assert found == {name: (log.epoch, log.seq) for name, log in there.items()}
+        for name, log in there.items():
+            self.log(name, log.epoch)
+
+    def log(self, name, epoch):
+        """The log that is there, or begins, and goes on being known."""
+        log = self.logs.get(name)
+        if log is None or log.until <= self.now:
+            assert epoch not in self.epochs
+            self.epochs.add(epoch)
+            log = self.logs[name] = Log(epoch, 0.0)
+        assert log.epoch == epoch
+        log.until = self.now + LIMITS.log_ttl(LIMITS.history_ttl)
+        return log
+
+    def kept(self, log):
+        return log.items if log.items_until > self.now else []
 
     @precondition(lambda self: self.unanswered)
     @rule(data=st.data())
@@ -447,13 +641,20 @@ class StoreMachine(RuleBasedStateMachine):
             del self.processes[process]
             self.past_lives.add((process, self.lives.pop(process, None)))
         for name, hub in self.hubs.items():
-            lost = [client for client, member in hub.members.items() if member.connection.process in dead]
-            gone = [self.remove(name, client) for client in lost]
-            for member in gone:
-                connection = member.connection
-                self.lost[connection.id] = member.posted, self.now + LIMITS.lost_ttl, connection.socket
-            if gone:
-                self.put(name, *(("left", member.connection.id, "lost") for member in gone), wakes=wakes)
+            told = []
+            for client, member in list(hub.members.items()):
+                member.in_grave = member.in_grave or member.connection.process in dead
+                if not member.in_grave:
+                    continue
+                if member.until is None and member.connection.session:
+                    member.until = self.now + GRACE
+                    told.append(("lost", member.connection.id, "lost"))
+                elif member.until is None or member.until <= self.now:
+                    self.remove(name, client)
+                    self.remember(member)
+                    told.append(("left", member.connection.id, "lost"))
+            if told:
+                self.put(name, *told, wakes=wakes)
         for name, hub in list(self.hubs.items()):
             # Nothing but a dead holder keeps it.
             if hub.held and hub.held.until <= self.now and not (hub.named or hub.members or hub.waiting):
@@ -607,8 +808,13 @@ class StoreMachine(RuleBasedStateMachine):
         for name in HUBS:
             expected = self.hubs[name].members if name in self.hubs else {}
             members = self.ask(self.store.members(name))
-            assert [(m.client_id, m.connection, m.process) for m in members] == [
-                (client, expected[client].connection.id, expected[client].connection.process)
+            assert [(m.client_id, m.connection, m.process, m.state) for m in members] == [
+                (
+                    client,
+                    expected[client].connection.id,
+                    expected[client].connection.process,
+                    "online" if expected[client].until is None else "lost",
+                )
                 for client in sorted(expected)
             ]
             assert self.ask(self.store.count(name)) == len(expected)
@@ -641,6 +847,8 @@ class StoreMachine(RuleBasedStateMachine):
             while self.unanswered:
                 self.repeat_the_last()
             self.advance(LIMITS.process_lease + 1)
+            self.reap(repeat=True)
+            self.advance(GRACE + 1)
             self.reap(repeat=True)
             for name in HUBS:
                 self.handle_all(name)
@@ -689,7 +897,10 @@ class StoreMachine(RuleBasedStateMachine):
                     # One connection at a time has an id.
                     assert event.client_id not in inside
                     inside[event.client_id] = connection
-                case Message():
+                case Resumed():
+                    assert event.client_id in inside
+                    inside[event.client_id] = connection
+                case Message() | Lost() | Updated():
                     assert inside[event.client_id] == connection
                 case Left():
                     assert inside.pop(event.client_id) == connection

@@ -28,6 +28,16 @@ for _, key in ipairs(redis.call('KEYS', ARGV[1] .. ':*')) do
     for _, process in ipairs(redis.call('ZRANGE', key, 0, -1)) do
       redis.call('ZINCRBY', key, string.format('%.0f', -seconds * 1000000), process)
     end
+  elseif name == 'members' then
+    for _, client in ipairs(redis.call('HKEYS', key)) do
+      local record = redis.call('HGET', key, client)
+      local fields = string.rep('[^\\n]*\\n', 5)
+      local before, lost, who = string.match(record, '^(' .. fields .. ')(%d+)(\\n.*)$')
+      if lost then
+        lost = string.format('%.0f', lost - seconds * 1000000)
+        redis.call('HSET', key, client, before .. lost .. who)
+      end
+    end
   elseif name == 'hub' then
     for _, field in ipairs({'until', 'rung'}) do
       local time = redis.call('HGET', key, field)
