@@ -76,7 +76,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resync:
-    """Messages were missed for good, here. Load the application's data anew; what follows comes after it."""
+    """Messages were missed for good, here. Load the application's data anew; what follows is later."""
 
     reason: str
 
