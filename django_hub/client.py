@@ -123,8 +123,9 @@ class HubClient:
         """Returns when the message, a JSON value or bytes, is in the hub's mailbox.
 
         Messages arrive in the order of the calls, once each however often the connection breaks; where the
-        server has forgotten this client meanwhile (4401), unacknowledged ones may arrive twice. Raises
-        `HubQueueFull` or `HubClosed`, TypeError or ValueError for what JSON does not have.
+        server has forgotten this client meanwhile (4401), unacknowledged ones may arrive twice. Cancelling
+        it does not take the message back. Raises `HubQueueFull` or `HubClosed`, TypeError or ValueError for
+        what JSON does not have.
         """
         number = self._submit("message", data)
         await self._wait(self._accepted, number)

@@ -223,7 +223,7 @@ class Session:
         self.client = fields["client"]
         self._to_write = deque(self._kept)
         if isinstance(fields.get("presence"), list):
-            self.presence = {member["client"]: _present(member) for member in fields["presence"]}
+            self.presence = {member.client: member for member in map(_present, fields["presence"])}
         hello = Hello(heartbeat=fields["heartbeat"])
         missed = Resync(reason="what was missed is no longer kept")
         return [hello, missed] if fields["recovered"] == "no" else [hello]
@@ -249,8 +249,8 @@ class Session:
 def _present(member: Mapping[str, Any]) -> Present:
     try:
         return Present(**{name: member[name] for name in ("client", "user", "meta", "state")})
-    except KeyError as missing:
-        raise BadFrame(f"a member without {missing}") from None
+    except (KeyError, TypeError):
+        raise BadFrame("a member without client, user, meta or state") from None
 
 
 def _written(head: Mapping[str, Any], data: Any) -> Frame:
@@ -270,6 +270,9 @@ def _read(frame: Frame) -> dict[str, Any]:
     for name, kind in _FIELDS.get(fields["type"], {}).items():
         if not isinstance(fields.get(name), kind):
             raise BadFrame(f"{fields['type']} without {name}")
+    for log in ("seq", "direct"):
+        if type(fields.get(log, 0)) is not int:
+            raise BadFrame(f"{log} is no whole number")
     if isinstance(frame, bytes):
         fields["data"] = tail
     return fields

@@ -187,6 +187,8 @@ for (const [what, bad] of [
   ["null", "null"],
   ["no type", "{}"],
   ["an acknowledgement of nothing", { type: "ack" }],
+  ["a number that is none", { type: "message", seq: "2", data: 1 }],
+  ["a list of members that is none", { type: "hello", presence: {} }],
   ["presence of nobody", { type: "presence", seq: 2, event: "joined", member: null }],
   ["bytes without a head", Buffer.from([255, 0])],
 ]) {

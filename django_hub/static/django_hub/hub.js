@@ -69,8 +69,7 @@ export class Hub {
   constructor(url, options = {}) {
     this.#url = new URL(url, globalThis.location?.href).href.replace(/^http/, "ws");
     this.#options = {
-      WebSocket: globalThis.WebSocket, first: 0.5, most: 30, patience: 15,
-      maxQueue: 1000, maxQueueBytes: 2 ** 20, ...options,
+      WebSocket: globalThis.WebSocket, first: 0.5, most: 30, patience: 15, maxQueue: 1000, maxQueueBytes: 2 ** 20, ...options,
     };
     this.#outbox = new Outbox(this.#options.maxQueue, this.#options.maxQueueBytes);
     this.#bound = this.#options.first;
@@ -369,10 +368,9 @@ function written(head, data) {
     frame.set(new Uint8Array(buffer, byteOffset, data.byteLength), line.length);
     return frame;
   }
-  if (JSON.stringify(data) === undefined) {
-    throw new TypeError(`data is a JSON value, an ArrayBuffer, or a view of one; got ${typeof data}`);
-  }
-  return JSON.stringify({ ...head, data });
+  const text = JSON.stringify(data);
+  if (text === undefined) throw new TypeError(`data is a JSON value, an ArrayBuffer, or a view of one; got ${typeof data}`);
+  return `${JSON.stringify(head).slice(0, -1)},"data":${text}}`;
 }
 
 /** A frame of the server; null where it is none. @param {string | ArrayBuffer} data @returns {Fields | null} */
@@ -387,14 +385,14 @@ function read(data) {
   }
   if (typeof fields?.type !== "string") return null;
   if (bytes) fields.data = bytes.slice(end + 1);
+  const { seq = 0, direct = 0, presence } = fields;
+  if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(direct) || !Array.isArray(presence ?? [])) return null;
   const needed = Object.entries(FIELDS[fields.type] ?? {});
   return needed.every(([name, like]) => typeof fields[name] === typeof like && fields[name] !== null) ? fields : null;
 }
 
 /** Who says that the network is back, or the page seen again. @returns {[EventTarget | undefined, string][]} */
 const signs = () => [[globalThis, "online"], [globalThis, "pageshow"], [globalThis.document, "visibilitychange"]];
-
 const hidden = () => globalThis.document?.visibilityState === "hidden";
-
 /** For a timer; one that is longer would be over at once. @param {number} seconds */
 const milliseconds = (seconds) => Math.min(seconds * 1000, 2 ** 31 - 1);
