@@ -16,6 +16,7 @@ The floors of this package; a file imports only from those below it:
     stores                             where members and events live
     layers                             Channels' layers; relays within one process
     conf                               settings
+    client                             hub.v1 for programs; it stands alone
     messages · events · names · ...    pure Python
 """
 

@@ -1,0 +1,317 @@
+"""A client of hubs for Python programs: ``pip install django-hub[client]``.
+
+    async with hub_connect("wss://example.org/ws/room/", headers={"Cookie": ...}) as hub:
+        await hub.send({"text": "hello"})
+        async for item in hub:
+            match item:
+                case Received(data=data): ...
+                case Resync(): ...  # messages were missed for good: load the data anew
+                case PresenceChange(event=event, member=member): ...
+
+It comes back when its connection is lost, until it is closed, as the same member where the server still
+knows it, and gets what it missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from django_hub.backoff import waits
+from django_hub.client_session import (
+    PING,
+    SILENT,
+    Ack,
+    BadFrame,
+    Hello,
+    HubClosed,
+    HubQueueFull,
+    HubTimeout,
+    Item,
+    PresenceChange,
+    Present,
+    Received,
+    Reply,
+    Resync,
+    Session,
+)
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+__all__ = [
+    "HubClient",
+    "HubClosed",
+    "HubQueueFull",
+    "HubTimeout",
+    "PresenceChange",
+    "Present",
+    "Received",
+    "Resync",
+    "hub_connect",
+]
+
+_STEADY = 10.0  # seconds; a connection that lasted this long starts the waits anew
+
+
+def hub_connect(
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    first: float = 0.5,
+    most: float = 30.0,
+    patience: float = 15.0,
+    max_queue: int = 1000,
+    max_queue_bytes: int = 2**20,
+    max_items: int = 1000,
+) -> HubClient:
+    """A client for ``async with``, which enters when the hub has said hello, however many tries it takes.
+
+    ``headers`` go with each handshake. Between two tries it waits a random time below a bound that doubles
+    from ``first`` to ``most`` seconds; a connection has ``patience`` seconds to say hello. ``max_queue``
+    messages of ``max_queue_bytes`` may wait for their acknowledgement, and ``max_items`` for the program:
+    of one that reads too slowly they are all dropped, and a `Resync` tells it so.
+
+    Raises `HubClosed` where the server refuses for good.
+    """
+    return HubClient(url, headers, (first, most), patience, Session(max_queue, max_queue_bytes), max_items)
+
+
+class HubClient:
+    """Made by `hub_connect`. To be used from one event loop; iterated by one task at a time."""
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None,
+        bounds: tuple[float, float],
+        patience: float,
+        session: Session,
+        max_items: int,
+    ) -> None:
+        self._url = url
+        self._headers = dict(headers or {})
+        self._bounds = bounds
+        self._patience = patience
+        self._session = session
+        self._max_items = max_items
+        self._items: deque[Item] = deque()
+        self._arrived = asyncio.Event()
+        self._to_write = asyncio.Event()
+        self._online = asyncio.Event()
+        self._accepted: dict[int, asyncio.Future[Any]] = {}
+        self._replies: dict[int, asyncio.Future[Any]] = {}
+        self._end: HubClosed | None = None
+        self._left = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def client(self) -> str | None:
+        """This client's id in the hub; None before the first hello."""
+        return self._session.client
+
+    @property
+    def presence(self) -> Mapping[str, Present]:
+        """Who is there, by client id; empty where the consumer has presence off."""
+        return self._session.presence
+
+    async def send(self, data: Any) -> None:
+        """Returns when the message, a JSON value or bytes, is in the hub's mailbox.
+
+        Messages arrive in the order of the calls, once each however often the connection breaks; where the
+        server has forgotten this client meanwhile (4401), unacknowledged ones may arrive twice. Cancelling
+        it does not take the message back. Raises `HubQueueFull` or `HubClosed`, TypeError or ValueError for
+        what JSON does not have.
+        """
+        number = self._submit("message", data)
+        await self._wait(self._accepted, number)
+
+    async def request(self, data: Any, timeout: float | None = 30.0) -> Any:
+        """The reply. Raises as `send` does, or `HubTimeout` after ``timeout`` seconds.
+
+        One that timed out is not sent, if it has not been.
+        """
+        number = self._submit("request", data)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._wait(self._replies, number)
+        except TimeoutError:
+            raise HubTimeout(f"no reply within {timeout} s") from None
+        finally:
+            self._session.forget(number)
+
+    async def close(self) -> None:
+        """Leave the hub, at once and for good; again does nothing."""
+        self._left = True
+        self._finish(HubClosed(1000))
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def __aenter__(self) -> HubClient:
+        try:
+            from websockets.asyncio import client  # noqa: F401
+        except ImportError as error:
+            raise ImportError(
+                "django_hub.client needs websockets: pip install 'django-hub[client]'"
+            ) from error
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._ran)
+        try:
+            await self._online.wait()
+        except BaseException:
+            await self.close()
+            raise
+        if self._end is not None:
+            raise self._end
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> HubClient:
+        return self
+
+    async def __anext__(self) -> Item:
+        """The next item, in the hub's order. Ends after `close`; `HubClosed` where the server closed."""
+        while not self._items:
+            if self._end is not None:
+                raise StopAsyncIteration if self._left else self._end
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._items.popleft()
+
+    def _submit(self, kind: Any, data: Any) -> int:
+        if self._end is not None:
+            raise self._end
+        number = self._session.submit(kind, data)
+        self._to_write.set()
+        return number
+
+    async def _wait(self, waiting: dict[int, asyncio.Future[Any]], number: int) -> Any:
+        future = waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            return await future
+        finally:
+            del waiting[number]
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        times = waits(*self._bounds)
+        while True:
+            began = loop.time()
+            end = self._session.ended(*await self._connection())
+            if end is not None:
+                return self._finish(end)
+            if loop.time() - began > _STEADY:
+                times = waits(*self._bounds)
+            await asyncio.sleep(next(times))
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        # A bug, or a URL that can't be one: whoever waits is told, instead of waiting for ever.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            end = HubClosed(1006, repr(error))
+            end.__cause__ = error
+            self._finish(end)
+
+    async def _connection(self) -> tuple[int, str]:
+        """One connection from its opening to its end: code and reason."""
+        from websockets.exceptions import ConnectionClosed
+
+        from django_hub.client_socket import opened
+
+        socket = await opened(self._url, self._headers, self._patience)
+        if isinstance(socket, tuple):
+            return socket
+        code, reason = 1000, ""
+        try:
+            code, reason = await self._listen(socket)
+        except ConnectionClosed as error:
+            code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
+        finally:
+            await socket.close(code if code in (1000, SILENT) else 1000, reason)
+        return code, reason
+
+    async def _listen(self, socket: ClientConnection) -> tuple[int, str]:
+        """Reads until there is nothing more to hear; raises ConnectionClosed where the server closed."""
+        loop = asyncio.get_running_loop()
+        heartbeat = self._patience
+        ping_at = float("inf")
+        silent_at = loop.time() + self._patience
+        writer: asyncio.Task[None] | None = None
+        await socket.send(self._session.connect())
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout_at(min(ping_at, silent_at)):
+                        frame = await socket.recv()
+                except TimeoutError:
+                    if loop.time() >= silent_at:
+                        return SILENT, "nothing heard"
+                    await socket.send(PING)
+                    silent_at = min(silent_at, loop.time() + 1.5 * heartbeat)
+                    ping_at = loop.time() + heartbeat
+                    continue
+                if writer is not None:
+                    silent_at = float("inf")
+                try:
+                    heard = self._session.read(frame)
+                except BadFrame as error:
+                    return SILENT, str(error)
+                for told in heard:
+                    if isinstance(told, Hello):
+                        heartbeat = told.heartbeat
+                        ping_at, silent_at = loop.time() + heartbeat, float("inf")
+                        writer = asyncio.create_task(self._write(socket))
+                        self._online.set()
+                    else:
+                        self._take(told)
+        finally:
+            if writer is not None:
+                writer.cancel()
+                await asyncio.wait([writer])
+
+    async def _write(self, socket: ClientConnection) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        # The reader hears of the end too, and says how it was.
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                self._to_write.clear()
+                while (frame := self._session.next_frame()) is not None:
+                    await socket.send(frame)
+                await self._to_write.wait()
+
+    def _take(self, told: Reply | Ack | Item) -> None:
+        match told:
+            case Ack(number=last):
+                for number, accepted in self._accepted.items():
+                    if number <= last and not accepted.done():
+                        accepted.set_result(None)
+            case Reply(number=number, data=data):
+                reply = self._replies.get(number)
+                if reply is not None and not reply.done():
+                    reply.set_result(data)
+            case _:
+                if len(self._items) >= self._max_items:
+                    self._items.clear()
+                    told = Resync(reason=f"the program left {self._max_items} items unread (max_items)")
+                self._items.append(told)
+                self._arrived.set()
+
+    def _finish(self, end: HubClosed) -> None:
+        if self._end is not None:
+            return
+        self._end = end
+        for future in [*self._accepted.values(), *self._replies.values()]:
+            if not future.done():
+                future.set_exception(HubClosed(end.code, end.reason))
+        self._arrived.set()
+        self._online.set()

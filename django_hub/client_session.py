@@ -1,0 +1,282 @@
+"""What a client of ``hub.v1`` keeps over its connections, without any input or output.
+
+It says what to write, and makes of what was read what the program is to know. Frames and rules are those of
+``docs/reference/protocol.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from django_hub.exceptions import HubError
+
+SUBPROTOCOL = "hub.v1"
+# With this code a client leaves a connection it will replace: the server keeps its place for its grace.
+SILENT = 4408
+PING = '{"type":"ping"}'
+
+_BAD_TOKEN = 4401
+# The server may take the client again after these. After any other code it would refuse it again.
+_RETURNS = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 1014, 4008, _BAD_TOKEN, SILENT, 4429})
+# What the frames of the server must have. Other types may come with a later version; they are ignored.
+_FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
+    "hello": {
+        "client": str,
+        "epoch": str,
+        "seq": int,
+        "direct": int,
+        "recovered": str,
+        "resumed": bool,
+        "heartbeat": (int, float),
+        "token": str,
+    },
+    "reply": {"id": int},
+    "ack": {"id": int},
+    "presence": {"seq": int, "event": str, "member": dict},
+    "resync": {"epoch": str, "seq": int},
+    "closing": {"code": int, "reconnect": bool},
+}
+
+
+class HubClosed(HubError):
+    """The hub is closed. What it had not acknowledged may have been taken, or not."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(
+            f"the hub is closed with {code}: {reason}" if reason else f"the hub is closed with {code}"
+        )
+        self.code = code
+        self.reason = reason
+
+
+class HubQueueFull(HubError):
+    """Too much waits for its acknowledgement; this message was not taken."""
+
+
+class HubTimeout(HubError, TimeoutError):
+    """No reply came in time. Whether the request was handled is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What the application sent: a JSON value, or bytes.
+
+    A broadcast has a ``seq``, which rises; a message to this client alone a ``direct`` number, which rises;
+    one with neither could be dropped, and is never recovered.
+    """
+
+    data: Any
+    seq: int | None = None
+    direct: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resync:
+    """Messages were missed for good, here. Load the application's data anew; what follows is later."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """Another client of the hub. lost: its connection broke, and it may be back; gone: it has left."""
+
+    client: str
+    user: str | int | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    state: Literal["online", "lost", "gone"] = "online"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresenceChange:
+    """``event``: joined, left, updated, lost or resumed."""
+
+    event: str
+    member: Present
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    heartbeat: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    number: int
+    data: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    number: int
+
+
+Item: TypeAlias = "Received | Resync | PresenceChange"
+Frame: TypeAlias = "str | bytes"
+
+
+class BadFrame(HubError, ValueError):
+    """What the server sent is no ``hub.v1``. It may have been a message, so the server is asked again."""
+
+
+class Session:
+    """Numbers, token, presence, and what the hub has not acknowledged yet."""
+
+    def __init__(self, max_queue: int = 1000, max_queue_bytes: int = 2**20) -> None:
+        self.max_queue = max_queue
+        self.max_queue_bytes = max_queue_bytes
+        self.client: str | None = None
+        self.presence: dict[str, Present] = {}
+        self._known: dict[str, Any] = {}
+        self._last = 0
+        self._kept: dict[int, Frame] = {}
+        self._bytes = 0
+        self._to_write: deque[int] = deque()
+        self._closing: dict[str, Any] | None = None
+
+    def connect(self) -> str:
+        """The first frame of a new connection."""
+        self._closing = None
+        self._to_write.clear()
+        return _dump({"type": "connect", **self._known})
+
+    def submit(self, kind: Literal["message", "request"], data: Any) -> int:
+        """Keep a message until it is acknowledged; returns its number."""
+        number = self._last + 1
+        frame = _written({"type": kind, "id": number}, data)
+        size = len(frame.encode() if isinstance(frame, str) else frame)
+        if len(self._kept) >= self.max_queue or self._bytes + size > self.max_queue_bytes:
+            raise HubQueueFull(
+                f"{len(self._kept)} messages of {self._bytes} bytes wait for the hub, this one has {size}; "
+                f"max_queue is {self.max_queue}, max_queue_bytes {self.max_queue_bytes}: await each send()"
+            )
+        self._last = number
+        self._bytes += size
+        self._kept[number] = frame
+        self._to_write.append(number)
+        return number
+
+    def forget(self, number: int) -> None:
+        """Nobody waits for this one any more; it is not sent (again)."""
+        frame = self._kept.pop(number, "")
+        self._bytes -= len(frame.encode() if isinstance(frame, str) else frame)
+
+    def next_frame(self) -> Frame | None:
+        """What is to be written next on this connection, after hello; None where all has been."""
+        while self._to_write:
+            frame = self._kept.get(self._to_write.popleft())
+            if frame is not None:
+                return frame
+        return None
+
+    def read(self, frame: Frame) -> list[Hello | Reply | Ack | Item]:
+        """What a frame of the server says, in order. Raises `BadFrame`."""
+        fields = _read(frame)
+        match fields["type"]:
+            case "hello":
+                return self._hello(fields)
+            case "closing":
+                self._closing = fields
+            case "ack":
+                for number in [n for n in self._kept if n <= fields["id"]]:
+                    self.forget(number)
+                return [Ack(number=fields["id"])]
+            case "resync":
+                self._known |= {"epoch": fields["epoch"], "seq": fields["seq"]}
+                return [Resync(reason=str(fields.get("reason", "")))]
+            case "message" if self._is_new(fields):
+                data = fields.get("data")
+                return [Received(data=data, seq=fields.get("seq"), direct=fields.get("direct"))]
+            case "reply" if self._is_new(fields):
+                self.forget(fields["id"])
+                return [Reply(number=fields["id"], data=fields.get("data"))]
+            case "presence" if self._is_new(fields):
+                return [self._changed(fields["event"], _present(fields["member"]))]
+        return []
+
+    def ended(self, code: int, reason: str) -> HubClosed | None:
+        """The connection ended so: the error with which all is over; None where the client is to return."""
+        if self._closing is not None:
+            code, reason = self._closing["code"], str(self._closing.get("reason", ""))
+            again = self._closing["reconnect"]
+        else:
+            again = code in _RETURNS and (code != _BAD_TOKEN or "token" in self._known)
+        if not again:
+            return HubClosed(code, reason)
+        if code == _BAD_TOKEN:
+            # A new client then; it can still have the hub's broadcasts that it missed.
+            self._known = {name: self._known[name] for name in ("epoch", "seq") if name in self._known}
+        return None
+
+    def _hello(self, fields: Mapping[str, Any]) -> list[Hello | Reply | Ack | Item]:
+        seq, direct = fields["seq"], fields["direct"]
+        if fields["recovered"] == "yes":
+            # What was missed is still to come: until it has, this client has only what it had.
+            seq = min(seq, self._known.get("seq", seq))
+            if fields["resumed"]:
+                direct = min(direct, self._known.get("direct", direct))
+        self._known = {"token": fields["token"], "epoch": fields["epoch"], "seq": seq, "direct": direct}
+        self.client = fields["client"]
+        self._to_write = deque(self._kept)
+        if isinstance(fields.get("presence"), list):
+            self.presence = {member.client: member for member in map(_present, fields["presence"])}
+        hello = Hello(heartbeat=fields["heartbeat"])
+        missed = Resync(reason="what was missed is no longer kept")
+        return [hello, missed] if fields["recovered"] == "no" else [hello]
+
+    def _is_new(self, fields: Mapping[str, Any]) -> bool:
+        for log in ("seq", "direct"):
+            number = fields.get(log)
+            if number is None:
+                continue
+            if number <= self._known.get(log, 0):
+                return False
+            self._known[log] = number
+        return True
+
+    def _changed(self, event: str, member: Present) -> PresenceChange:
+        if event == "left":
+            self.presence.pop(member.client, None)
+        else:
+            self.presence[member.client] = member
+        return PresenceChange(event=event, member=member)
+
+
+def _present(member: Mapping[str, Any]) -> Present:
+    try:
+        return Present(**{name: member[name] for name in ("client", "user", "meta", "state")})
+    except (KeyError, TypeError):
+        raise BadFrame("a member without client, user, meta or state") from None
+
+
+def _written(head: Mapping[str, Any], data: Any) -> Frame:
+    if isinstance(data, bytes | bytearray | memoryview):
+        return _dump(head).encode() + b"\n" + bytes(data)
+    return _dump({**head, "data": data})
+
+
+def _read(frame: Frame) -> dict[str, Any]:
+    head, _, tail = frame.partition(b"\n") if isinstance(frame, bytes) else (frame, "", b"")
+    try:
+        fields = json.loads(head)
+    except (ValueError, RecursionError):
+        raise BadFrame("not JSON") from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+        raise BadFrame("not a JSON object with a type")
+    for name, kind in _FIELDS.get(fields["type"], {}).items():
+        if not isinstance(fields.get(name), kind):
+            raise BadFrame(f"{fields['type']} without {name}")
+    for log in ("seq", "direct"):
+        if type(fields.get(log, 0)) is not int:
+            raise BadFrame(f"{log} is no whole number")
+    if isinstance(frame, bytes):
+        fields["data"] = tail
+    return fields
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

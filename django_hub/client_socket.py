@@ -1,0 +1,41 @@
+"""Opening a websocket to a hub with the package ``websockets``. Imported when it is used, not before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from django_hub.client_session import SUBPROTOCOL
+
+# HTTP answers to a handshake after which another may go well.
+_RETURNS = frozenset({408, 425, 429})
+
+
+async def opened(
+    url: str, headers: Mapping[str, str], patience: float
+) -> ClientConnection | tuple[int, str]:
+    """A connection that speaks the subprotocol, or the close code and reason that stand for its failure."""
+    try:
+        socket = await connect(
+            url,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            additional_headers=headers,
+            open_timeout=patience,
+            # The protocol has its own heartbeats, and one that is silent is not worth a long farewell.
+            ping_interval=None,
+            close_timeout=1.0,
+            max_size=None,
+        )
+    except InvalidStatus as error:
+        status = error.response.status_code
+        refused = 400 <= status < 500 and status not in _RETURNS
+        return (4403 if refused else 1006), f"HTTP status {status}"
+    except (OSError, EOFError, InvalidHandshake) as error:
+        return 1006, repr(error)
+    if socket.subprotocol != SUBPROTOCOL:
+        await socket.close()
+        return 4406, f"the server does not speak {SUBPROTOCOL}"
+    return socket

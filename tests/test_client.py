@@ -1,0 +1,368 @@
+"""The Python client, against a server whose every step a test says by itself."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from http import HTTPStatus
+
+import pytest
+from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
+
+from django_hub.client import (
+    HubClosed,
+    HubQueueFull,
+    HubTimeout,
+    PresenceChange,
+    Present,
+    Received,
+    Resync,
+    hub_connect,
+)
+from tests.live.servers import MS, eventually
+
+HELLO = {
+    "type": "hello",
+    "client": "c1",
+    "hub": "room",
+    "epoch": "e1",
+    "seq": 0,
+    "direct": 0,
+    "recovered": "new",
+    "resumed": False,
+    "heartbeat": 25,
+    "grace": 15,
+    "token": "t1",
+}
+
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(self, socket):
+        self.socket = socket
+
+    async def next(self):
+        frame = await self.socket.recv()
+        return frame if isinstance(frame, bytes) else json.loads(frame)
+
+    async def say(self, frame):
+        await self.socket.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
+
+    async def greet(self, **hello):
+        said = await self.next()
+        await self.say(HELLO | hello)
+        return said
+
+    async def end(self, code):
+        await self.socket.close(code, "why")
+
+    def drop(self):
+        self.socket.transport.abort()
+
+
+class Site:
+    def __init__(self):
+        self.peers = asyncio.Queue()
+        self.url = ""
+        self.headers = []
+
+    async def next(self):
+        return await self.peers.get()
+
+    def connect(self, **options):
+        return hub_connect(self.url, **({"first": 0.01, "most": 0.05} | options))
+
+
+@pytest.fixture
+async def site():
+    site = Site()
+
+    async def meet(socket):
+        site.headers.append(socket.request.headers)
+        site.peers.put_nowait(Peer(socket))
+        await socket.wait_closed()
+
+    async with serve(meet, "127.0.0.1", 0, subprotocols=["hub.v1"]) as server:
+        site.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        yield site
+
+
+@contextlib.asynccontextmanager
+async def online(site, *, hello=(), **options):
+    """A client that is online, and the server's end of its connection."""
+
+    async def greet():
+        peer = await site.next()
+        assert await peer.greet(**dict(hello)) == {"type": "connect"}
+        return peer
+
+    greeting = asyncio.create_task(greet())
+    async with site.connect(**options) as hub:
+        yield hub, await greeting
+
+
+async def test_items_come_with_their_numbers_and_each_once(site):
+    async with online(site, hello={"seq": 4}, headers={"X-Who": "me"}) as (hub, peer):
+        assert site.headers[0]["X-Who"] == "me"
+        assert hub.client == "c1"
+        for frame in (
+            {"type": "message", "seq": 5, "data": [1]},
+            {"type": "message", "seq": 5, "data": "again"},
+            {"type": "message", "direct": 1, "data": "for you"},
+            b'{"type":"message","seq":9}\n\x00\n\x01',
+            {"type": "news of a later version"},
+            {"type": "pong"},
+            {"type": "message", "data": None},
+        ):
+            await peer.say(frame)
+        assert [await anext(hub) for _ in range(4)] == [
+            Received(data=[1], seq=5),
+            Received(data="for you", direct=1),
+            Received(data=b"\x00\n\x01", seq=9),
+            Received(data=None),
+        ]
+
+
+async def test_on_return_it_says_what_it_had_and_takes_what_it_missed(site):
+    async with online(site, hello={"seq": 7}) as (hub, peer):
+        await peer.say({"type": "message", "seq": 9, "data": 1})
+        await peer.say({"type": "message", "direct": 2, "data": 2})
+        assert [(await anext(hub)).data for _ in range(2)] == [1, 2]
+        peer.drop()
+        peer = await site.next()
+        said = await peer.greet(recovered="yes", resumed=True, seq=12, direct=3, token="t2")
+        assert said == {"type": "connect", "token": "t1", "epoch": "e1", "seq": 9, "direct": 2}
+        # It drops before what it missed has come: it still lacks all of it.
+        await peer.say({"type": "message", "seq": 10, "data": 3})
+        assert (await anext(hub)).seq == 10
+        peer.drop()
+        peer = await site.next()
+        said = await peer.greet(recovered="yes", resumed=True, seq=12, direct=3)
+        assert said == {"type": "connect", "token": "t2", "epoch": "e1", "seq": 10, "direct": 2}
+        await peer.say({"type": "message", "seq": 12, "data": 4})
+        assert await anext(hub) == Received(data=4, seq=12)
+
+
+async def test_two_drops_in_a_row_lose_no_message(site):
+    async with online(site) as (hub, peer):
+        sent = [asyncio.create_task(doing) for doing in (hub.send("a"), hub.request("b"), hub.send(b"c\n"))]
+        assert await peer.next() == {"type": "message", "id": 1, "data": "a"}
+        peer.drop()
+        peer = await site.next()
+        await peer.next()
+        peer.drop()
+        peer = await site.next()
+        await peer.greet(recovered="yes", resumed=True)
+        assert [await peer.next() for _ in range(3)] == [
+            {"type": "message", "id": 1, "data": "a"},
+            {"type": "request", "id": 2, "data": "b"},
+            b'{"type":"message","id":3}\nc\n',
+        ]
+        await peer.say({"type": "reply", "id": 2, "direct": 1, "data": "B"})
+        await peer.say({"type": "ack", "id": 3})
+        assert await asyncio.gather(*sent) == [None, "B", None]
+
+
+async def test_what_cannot_be_had_any_more_is_an_item(site):
+    async with online(site, hello={"seq": 3}) as (hub, peer):
+        peer.drop()
+        peer = await site.next()
+        await peer.greet(recovered="no", epoch="e2", seq=1)
+        assert await anext(hub) == Resync(reason="what was missed is no longer kept")
+        await peer.say({"type": "resync", "epoch": "e3", "seq": 0, "reason": "too slow"})
+        await peer.say({"type": "message", "seq": 1, "data": "first"})
+        assert [await anext(hub), await anext(hub)] == [
+            Resync(reason="too slow"),
+            Received(data="first", seq=1),
+        ]
+
+
+async def test_a_program_that_does_not_read_is_told_what_it_lost(site):
+    async with online(site, max_items=2) as (hub, peer):
+        for seq in range(1, 5):
+            await peer.say({"type": "message", "seq": seq, "data": seq})
+        await peer.say({"type": "ack", "id": 1})
+        await hub_has(hub, 4)
+        assert isinstance(await anext(hub), Resync)
+        assert (await anext(hub)).seq == 4
+
+
+async def hub_has(hub, seq):
+    await eventually(lambda: hub._session._known["seq"] >= seq)
+
+
+async def test_the_queue_is_bounded_and_what_is_no_json_refused(site):
+    async with online(site, max_queue=1, max_queue_bytes=100) as (hub, peer):
+        with pytest.raises(HubQueueFull, match="max_queue_bytes 100"):
+            await hub.send("x" * 100)
+        with pytest.raises(TypeError):
+            await hub.send(object())
+        sent = asyncio.create_task(hub.send(1))
+        assert (await peer.next())["id"] == 1
+        with pytest.raises(HubQueueFull, match="1 messages"):
+            await hub.send(2)
+        await peer.say({"type": "ack", "id": 1})
+        await sent
+
+
+async def test_a_request_without_a_reply_in_time(site):
+    async with online(site) as (hub, peer):
+        with pytest.raises(HubTimeout, match=r"no reply within 0\.01 s"):
+            await hub.request("late", timeout=0.01)
+        await peer.say({"type": "reply", "id": 1, "direct": 1, "data": "nobody waits"})
+        await peer.say({"type": "message", "seq": 1, "data": "on it goes"})
+        assert (await anext(hub)).data == "on it goes"
+
+
+async def test_presence_follows_what_is_told(site):
+    ann = {"client": "a", "user": 1, "meta": {}, "state": "online"}
+    bob = {"client": "b", "user": None, "meta": {}, "state": "online"}
+    async with online(site, hello={"presence": [ann]}) as (hub, peer):
+        assert hub.presence == {"a": Present(client="a", user=1)}
+        await peer.say({"type": "presence", "seq": 1, "event": "joined", "member": bob})
+        await peer.say({"type": "presence", "seq": 2, "event": "left", "member": ann | {"state": "gone"}})
+        assert await anext(hub) == PresenceChange(event="joined", member=Present(client="b"))
+        assert (await anext(hub)).member.state == "gone"
+        assert list(hub.presence) == ["b"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "{",
+        "1",
+        "{}",
+        '{"type":"ack"}',
+        b"\xff\n",
+        '{"type":"message","seq":"2","data":1}',
+        '{"type":"message","direct":true,"data":1}',
+        json.dumps(HELLO | {"presence": [None]}),
+        '{"type":"presence","seq":2,"event":"joined","member":{}}',
+        "[" * 10_000,
+    ],
+)
+async def test_after_a_bad_frame_it_asks_again(site, bad):
+    async with online(site) as (_, peer):
+        await peer.say(bad)
+        with pytest.raises(ConnectionClosed) as closed:
+            await peer.next()
+        assert closed.value.rcvd.code == 4408
+        assert (await (await site.next()).greet())["token"] == "t1"
+
+
+async def test_a_silent_connection_is_given_up(site):
+    async with online(site, hello={"heartbeat": 50 * MS}) as (_, peer):
+        for _ in range(2):
+            assert await peer.next() == {"type": "ping"}
+            await peer.say({"type": "pong"})
+        await peer.socket.wait_closed()
+        assert (peer.socket.close_code, peer.socket.close_reason) == (4408, "nothing heard")
+
+
+@pytest.mark.parametrize("code", [1001, 1011, 1012, 1013, 4008, 4408, 4429])
+async def test_it_returns_after(site, code):
+    async with online(site) as (_, peer):
+        await peer.end(code)
+        assert (await (await site.next()).greet())["token"] == "t1"
+
+
+@pytest.mark.parametrize("code", [1000, 4400, 4403, 4409, 4410])
+async def test_it_is_closed_after(site, code):
+    async with online(site) as (hub, peer):
+        sent = asyncio.create_task(hub.send(1))
+        await peer.next()
+        await peer.end(code)
+        with pytest.raises(HubClosed, match=f"closed with {code}: why"):
+            await sent
+        with pytest.raises(HubClosed):
+            await anext(hub)
+        with pytest.raises(HubClosed):
+            await hub.send(2)
+
+
+async def test_what_closing_says_goes_first(site):
+    async with online(site) as (hub, peer):
+        await peer.say({"type": "closing", "code": 4500, "reason": "later", "reconnect": True})
+        await peer.end(4500)
+        peer = await site.next()
+        await peer.greet()
+        await peer.say({"type": "closing", "code": 1012, "reason": "for good", "reconnect": False})
+        await peer.end(1012)
+        with pytest.raises(HubClosed, match="1012: for good"):
+            await anext(hub)
+
+
+async def test_with_a_token_not_valid_it_comes_as_a_new_client(site):
+    async with online(site, hello={"seq": 5, "direct": 6}) as (_, peer):
+        await peer.end(4401)
+        assert await (await site.next()).greet() == {"type": "connect", "epoch": "e1", "seq": 5}
+
+
+async def test_entering_raises_where_it_is_refused(site):
+    async def refuse():
+        await (await site.next()).end(4403)
+
+    refusing = asyncio.create_task(refuse())
+    with pytest.raises(HubClosed) as closed:
+        async with site.connect():
+            pass
+    assert (closed.value.code, closed.value.reason) == (4403, "why")
+    await refusing
+
+
+@pytest.mark.parametrize(("status", "code"), [(HTTPStatus.FORBIDDEN, 4403), (None, 4406)])
+async def test_entering_raises_where_there_is_no_hub(status, code):
+    def answer(connection, _request):
+        return connection.respond(status, "") if status else None
+
+    async with serve(lambda s: s.wait_closed(), "127.0.0.1", 0, process_request=answer) as server:
+        with pytest.raises(HubClosed) as closed:
+            async with hub_connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"):
+                pass
+        assert closed.value.code == code
+
+
+async def test_it_tries_until_the_server_is_there(unused_tcp_port):
+    connecting = asyncio.create_task(
+        hub_connect(f"ws://127.0.0.1:{unused_tcp_port}", first=0.01).__aenter__()
+    )
+    await asyncio.sleep(50 * MS)
+    came = asyncio.Event()
+
+    async def meet(socket):
+        await Peer(socket).greet()
+        came.set()
+        await socket.wait_closed()
+
+    async with serve(meet, "127.0.0.1", unused_tcp_port, subprotocols=["hub.v1"]):
+        hub = await connecting
+        assert came.is_set()
+        await hub.close()
+
+
+async def test_a_url_that_cannot_be_one_is_told():
+    with pytest.raises(HubClosed, match="InvalidURI"):
+        async with hub_connect("nowhere"):
+            pass
+
+
+async def test_closing_ends_the_iteration_and_what_waits(site):
+    async with online(site) as (hub, peer):
+        sent = asyncio.create_task(hub.send(1))
+        await peer.next()
+        await hub.close()
+        await hub.close()
+        with pytest.raises(HubClosed):
+            await sent
+        assert [item async for item in hub] == []
+        with pytest.raises(ConnectionClosed) as closed:
+            await peer.next()
+        assert closed.value.rcvd.code == 1000
+
+
+async def test_without_websockets_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "websockets.asyncio", None)
+    with pytest.raises(ImportError, match=r"pip install 'django-hub\[client\]'"):
+        await hub_connect("ws://127.0.0.1:1").__aenter__()
