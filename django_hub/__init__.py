@@ -34,6 +34,7 @@ from django_hub.api import (
     hub_post,
     hub_remove,
     hub_send,
+    hub_update,
 )
 from django_hub.bounds import Bounds
 from django_hub.consumers import HubConsumer
@@ -88,4 +89,5 @@ __all__ = [
     "hub_post",
     "hub_remove",
     "hub_send",
+    "hub_update",
 ]

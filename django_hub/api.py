@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from typing import Any, TypeAlias
 
@@ -16,11 +17,13 @@ from django_hub.adopted import adopt, adopted
 from django_hub.bounds import Bounds
 from django_hub.conf import get_settings
 from django_hub.connection import Departure
-from django_hub.effects import effects_in_hand
-from django_hub.events import Message
+from django_hub.delivery import find, taken
+from django_hub.entries import Entry, Kind, Scope
+from django_hub.events import Message, describe, updated_body
 from django_hub.exceptions import InvalidBound, InvalidMessage
 from django_hub.filters import Where
 from django_hub.hubs import Hub
+from django_hub.jsontext import JsonText
 from django_hub.members import Member, plain_meta
 from django_hub.messages import Close, Frame, Sendable, encode
 from django_hub.names import (
@@ -30,11 +33,10 @@ from django_hub.names import (
     require_events_channel,
     require_hub_name,
     require_key,
+    session_of,
 )
-from django_hub.parcels import Entry, Scope
 from django_hub.relay import get_relay
-from django_hub.sender import Sent
-from django_hub.stores.ops import Address
+from django_hub.stores.ops import Outcome, Update
 from django_hub.stores.registry import get_store
 
 HubName: TypeAlias = "Hub | str"
@@ -147,14 +149,14 @@ async def hub_send(
     require_client_id(client_id)
     require_key(key)
     frames = [_encoded(each) for each in (message if isinstance(message, list) else [message])]
-    found = await _find(client_id, hub)
+    found = await find(client_id, None if hub is None else _name(hub))
     if found is None:
         return False
     name, address = found
     to = (address.connection,)
     sender = get_relay().sender
     entries = [Entry(name, frame, Scope.ONLY, to, key) for frame in frames]
-    await _sent([sender.direct(address.process, entry) for entry in entries])
+    await taken([sender.direct(address.process, entry, client_id) for entry in entries])
     return True
 
 
@@ -166,6 +168,7 @@ async def hub_broadcast(
     only: Collection[str] | None = None,
     exclude: Collection[str] = (),
     key: str = "",
+    droppable: bool = False,
 ) -> None:
     """Send to all clients of a hub, or to those of them whom all that is given means.
 
@@ -175,7 +178,10 @@ async def hub_broadcast(
     that no client has are no error. ``key``: what the message is the newest of, see `Bounds.when_slow`.
 
     A function costs a look at all members, and a list of those it chose on the wire; the others cost no
-    look. All members see a hub's broadcasts in the same order, whoever sent them, each at most once.
+    look. All members see a hub's broadcasts in the same order, whoever sent them, each at most once, and
+    without a hole as long as the hub's history reaches.
+    ``droppable``: it costs no number and is not kept; who is away for a moment misses it, and nothing
+    waits where it is lost. Right for what the next one makes old: positions, progress.
     Raises `InvalidMessage` (a TypeError) for what can't be sent, and for a `Where` of what is no JSON,
     `InvalidName` for a hub, an id or a key that can't be one, `TypeError` for what is no condition.
     """
@@ -194,7 +200,43 @@ async def hub_broadcast(
         ids = await _connections(name, condition, scope, frozenset(ids))
         scope = Scope.ONLY
     if ids or scope in (Scope.ALL, Scope.EXCEPT):
-        await _sent([get_relay().sender.broadcast(Entry(name, frame, scope, ids, key, filter_))])
+        await taken(
+            [
+                get_relay().sender.broadcast(
+                    Entry(name, frame, scope, ids, key, filter_), numbered=not droppable
+                )
+            ]
+        )
+
+
+async def hub_update(client_id: str, meta: dict[str, Any], hub: HubName) -> bool:
+    """Change a client's meta: what `Member.meta`, its events, `Where` and presence say of it from now on.
+
+    The whole meta is replaced. `Updated` is posted in the hub's mailbox, in order with all that happens to
+    the client. A client that comes back within its grace brings what `HubConsumer.get_meta` says then.
+    False: there is no such client. Raises `InvalidMessage` for a meta that is no dict of JSON values,
+    `InvalidName`.
+    """
+    name = _name(hub)
+    plain = plain_meta(meta, get_settings().encoder)
+    member = await get_store().member(name, require_client_id(client_id))
+    if member is None:
+        return False
+    who = describe(client_id, member.user_id, plain, member.presence)
+    op = Update(
+        hub=name,
+        client_id=client_id,
+        connection=member.connection,
+        who=who,
+        body=updated_body(who, time.time()),
+    )
+    relay = get_relay()
+    if await relay.outbox.put(op) is not Outcome.DONE:
+        return False
+    key = session_of(member.connection) or member.connection
+    entry = Entry(name, JsonText(who), Scope.ONLY, (key,), kind=Kind.WHO)
+    await taken([relay.sender.direct(member.process, entry)])
+    return True
 
 
 async def hub_add(
@@ -246,30 +288,6 @@ async def hub_remove(hub: HubName, websocket: Any) -> bool:
     return True
 
 
-async def _find(client_id: str, hub: HubName | None) -> tuple[str, Address] | None:
-    """A client's hub, and where it is."""
-    if hub is None:
-        member = await get_store().find(client_id)
-    else:
-        name = _name(hub)
-        effects = effects_in_hand()
-        if effects is not None and effects.hub == name:
-            address = await effects.address(client_id)
-            return (name, address) if address else None
-        member = await get_store().member(name, client_id)
-    return (member.hub, Address(member.process, member.connection)) if member else None
-
-
-async def _sent(sent: list[Sent]) -> None:
-    """Wait until the layer has it all; in a handler, its batch waits for that (see `effects`)."""
-    if (effects := effects_in_hand()) is not None:
-        await effects.add(sent)
-        return
-    for future in sent:
-        if (error := await future) is not None:
-            raise error
-
-
 def _name(hub: HubName) -> str:
     return hub.name if isinstance(hub, Hub) else require_hub_name(hub)
 
@@ -291,7 +309,7 @@ def _client_ids(argument: str, given: object) -> dict[str, None]:
 async def _connections(
     hub: str, condition: object, scope: Scope, client_ids: frozenset[str]
 ) -> tuple[str, ...]:
-    """Those of the members that the scope means and for whom the condition holds."""
+    """The keys of those of the members that the scope means and for whom the condition holds."""
     if not callable(condition) or isinstance(condition, type):
         raise TypeError(
             "A condition is a plain function of a member, or Where(key=value); "
@@ -302,7 +320,7 @@ async def _connections(
         return ()
     return tuple(
         [
-            member.connection
+            session_of(member.connection) or member.connection
             async for member in hub_members(hub)
             if (member.client_id in client_ids) is wanted and _holds(condition, member)
         ]

@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from django_hub.backoff import waits
 from django_hub.batching import Batcher, Failed
 from django_hub.connection import Connection, Departure
+from django_hub.entries import Entry, Scope
 from django_hub.exceptions import Unavailable
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
 from django_hub.messages import Close
 from django_hub.names import group_name
+from django_hub.ordering import Ordering
 from django_hub.outbox import Outbox
-from django_hub.parcels import Entry, Scope
 from django_hub.sender import Sender, Sent
 from django_hub.stores.ops import Address, Outcome
 
@@ -40,6 +41,7 @@ class Clients:
         outbox: Outbox,
         groups: Groups,
         fanout: Fanout,
+        ordering: Ordering,
         sender: Sender,
         started: Callable[[], Awaitable[str]],
         gone: Callable[[], None],
@@ -47,11 +49,17 @@ class Clients:
         self._outbox = outbox
         self._groups = groups
         self._fanout = fanout
+        self._ordering = ordering
         self._sender = sender
         self._started = started
         self._gone = gone
         self._process = ""
         self._count = 0
+        #: Who may be back, and when that is over.
+        self._lost: dict[Connection, asyncio.TimerHandle] = {}
+        # Those of the same session whose place a newer one takes here: nothing else tells them.
+        self._older: dict[str, Connection] = {}
+        self._giving_up: set[asyncio.Task[None]] = set()
         self._entering: Batcher[Connection, None] = Batcher(self._enter)
 
     def __len__(self) -> int:
@@ -67,8 +75,13 @@ class Clients:
         connection.ended = self._ended
         self._count += 1
         await asyncio.shield(self._entering.put(connection))
-        if connection.joined is not None and await asyncio.shield(connection.joined) is Outcome.REPLACED:
-            self._drop_replaced(connection)
+        if connection.joined is not None:
+            outcome = await asyncio.shield(connection.joined)
+            if older := self._older.pop(connection.id, None):
+                # Not before: its Leave must find that it is another connection's.
+                self._drop_replaced(older)
+            if outcome is Outcome.REPLACED:
+                self._drop_replaced(connection)
         return connection.left is None
 
     async def post(self, connection: Connection, data: str | bytes) -> bool:
@@ -114,9 +127,11 @@ class Clients:
             connection.release()
             if connection.joined is not None:
                 self._fanout.remove(connection)
+                self._ordering.forget(connection)
                 self._groups.leave(group_name(connection.hub))
+            leave = self._lose if connection.may_return(departure) else self._leave
             connection.left = asyncio.create_task(
-                self._leave(connection, departure, undelivered), context=contextvars.Context()
+                leave(connection, departure, undelivered), context=contextvars.Context()
             )
         return connection.left
 
@@ -139,7 +154,11 @@ class Clients:
         await asyncio.gather(*(self.join_again(c, c.id) for c in self._fanout if c.returned < asked))
 
     def all_leave(self, departure: Departure) -> list[asyncio.Task[None]]:
-        """As `leave`, for all that are members here."""
+        """As `leave`, for all that are members here. Who is lost is from now on for others to `reap`."""
+        lost, self._lost = self._lost, {}
+        for timer in lost.values():
+            timer.cancel()
+            self._let_go()
         return [self.leave(connection, departure) for connection in self._fanout]
 
     def close_replaced(self, hub: str, address: Address) -> None:
@@ -160,6 +179,8 @@ class Clients:
         results: list[Failed | None] = []
         for connection, error in zip(connections, entered, strict=True):
             if connection.left is None and error is None:
+                if older := self._fanout.get(connection.hub, connection.key):
+                    self._older[connection.id] = older
                 connection.joined = self._outbox.put(connection.join_op(self._process))
                 self._fanout.add(connection)
             else:
@@ -185,9 +206,42 @@ class Clients:
                 await asyncio.wait([connection.joined])
                 await self._outbox.put(connection.leave_op(departure, undelivered))
         finally:
-            self._count -= 1
-            if not self._count:
-                self._gone()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._count -= 1
+        if not self._count:
+            self._gone()
+
+    async def _lose(
+        self, connection: Connection, departure: Departure, undelivered: list[str | bytes]
+    ) -> None:
+        """As `_leave`, once the time is over in which its client may be back.
+
+        Where the server ends before, that is for other processes, which `reap` its members.
+        """
+        if connection.joined is not None:
+            await asyncio.wait([connection.joined])
+            await self._outbox.put(connection.lose_op(departure))
+        if departure.reason == "shutdown":
+            self._let_go()
+            return
+        loop = asyncio.get_running_loop()
+        self._lost[connection] = loop.call_later(
+            connection.grace, self._give_up, connection, departure, undelivered
+        )
+
+    def _give_up(
+        self, connection: Connection, departure: Departure, undelivered: list[str | bytes]
+    ) -> None:
+        del self._lost[connection]
+        # A store where it is another connection's by now changes nothing.
+        self._giving_up.add(
+            task := asyncio.get_running_loop().create_task(
+                self._leave(connection, departure, undelivered), context=contextvars.Context()
+            )
+        )
+        task.add_done_callback(self._giving_up.discard)
 
     def _ended(self, connection: Connection, departure: Departure) -> None:
         if departure.reason == "write":

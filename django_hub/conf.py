@@ -127,6 +127,7 @@ def require_type(what: str, value: Any, annotation: str, *, zero: bool = False) 
         "float | None": (int, float, type(None)),
         "str": (str,),
         "str | dict[str, Any] | None": (str, dict, type(None)),
+        "bool": (bool,),
         "bool | None": (bool, type(None)),
         "tuple[str, ...]": (tuple, list),
     }

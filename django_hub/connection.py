@@ -11,9 +11,19 @@ from types import MappingProxyType
 from typing import Any
 
 from django_hub.bounds import CLOSE_SLOW, Bounds
-from django_hub.events import Reason, describe, joined_body, left_body, message_body
+from django_hub.envelopes import closing, data_of, returns_after
+from django_hub.events import (
+    Reason,
+    describe,
+    joined_body,
+    left_body,
+    lost_body,
+    message_body,
+    read_description,
+    resumed_body,
+)
 from django_hub.messages import Close
-from django_hub.stores.ops import Join, Leave, Outcome, Post
+from django_hub.stores.ops import Join, Leave, Lose, Outcome, Post
 from django_hub.wires.base import Outgoing, Wire
 
 # Bytes of undelivered messages that a Left may carry: a thousand stuck clients must not fill a mailbox.
@@ -34,6 +44,7 @@ class Departure:
 class Connection:
     """A client's socket in one hub: its identity, its way out, and the ops that tell the store of it.
 
+    ``session`` is what a client of ``hub.v1`` keeps over reconnects; ``""``: a raw one.
     ``ended`` is called once, with what ended it, when the connection finds out by itself that it is
     over: a client too slow (``slow``), a socket that can't be written to (``write``).
     """
@@ -44,17 +55,21 @@ class Connection:
         "client_id",
         "ended",
         "events",
+        "grace",
         "hub",
         "id",
         "joined",
         "left",
         "meta",
         "numbered",
+        "position",
         "posted",
         "posting",
         "process",
         "reader",
+        "request",
         "returned",
+        "session",
         "who",
         "wire",
     )
@@ -69,14 +84,19 @@ class Connection:
         events: str,
         wire: Wire,
         bounds: Bounds,
+        session: str = "",
+        grace: float = 0.0,
+        presence: bool = False,
     ) -> None:
-        self.id = uuid.uuid4().hex
+        self.session = session
+        self.grace = grace
+        self.id = self._new_id()
         self.process = ""
         self.hub = hub
         self.client_id = client_id
         self.events = events
         self.meta: Mapping[str, Any] = meta or _NO_META
-        self.who = describe(client_id, user_id, meta)
+        self.who = describe(client_id, user_id, meta, presence)
         self.wire = wire
         self.bounds = bounds
         # Numbers given to messages, and the last that is known to be in the mailbox. A number is never
@@ -87,6 +107,9 @@ class Connection:
         self.posting: asyncio.Lock | None = None
         self.joined: asyncio.Future[Outcome] | None = None
         self.left: asyncio.Task[None] | None = None
+        # The number in its hub's log behind which it hears all; the request that its message is, if any.
+        self.position = ("", 0)
+        self.request: int | None = None
         # When it last joined again, by the loop's clock.
         self.returned = 0.0
         # The consumer's own task, where it is to be ended if its socket hangs.
@@ -96,20 +119,38 @@ class Connection:
         wire.waits = self._keep_bounds
         wire.latest = bounds.when_slow == "latest"
 
+    @property
+    def key(self) -> str:
+        """What entries for this client alone name: over reconnects the same, where it has a session."""
+        return self.session or self.id
+
+    def become(self, who: str) -> None:
+        """Its meta was changed: it is what ``who`` (`events.describe`) says."""
+        _, _, meta, _ = read_description(who)
+        self.who = who
+        self.meta = meta or _NO_META
+
+    def _new_id(self) -> str:
+        unique = uuid.uuid4().hex
+        return f"{self.session}.{unique[:8]}" if self.session else unique
+
     def write(self, outgoing: Outgoing) -> bool:
         """Send frames, in order. False: they will never be written. Never waits, never raises."""
         return self.wire.write(outgoing)
 
     def close(self, code: int, reason: str = "") -> bool:
         """Close the socket behind the frames that wait. False: it is closed."""
-        return self.wire.write(Outgoing(Close(code, reason)))
+        close = Close(code, reason)
+        if self.session:
+            self.wire.write(Outgoing(closing(close)))
+        return self.wire.write(Outgoing(close))
 
     def join_op(self, process: str, *, again: bool = False) -> Join:
         """``again``: as a new connection, in place of this one as it was (see `Join`)."""
         now = time.time()
         old_id = self.id if again else ""
         if again:
-            self.id = uuid.uuid4().hex
+            self.id = self._new_id()
         self.process = process
         return Join(
             hub=self.hub,
@@ -122,6 +163,8 @@ class Connection:
             body=joined_body(self.who, now),
             again=old_id,
             posted=self.posted,
+            grace=self.grace,
+            resumed=resumed_body(self.who, now) if self.session else "",
         )
 
     def post_op(self, number: int, data: str | bytes) -> Post:
@@ -130,7 +173,22 @@ class Connection:
             client_id=self.client_id,
             connection=self.id,
             number=number,
-            body=message_body(self.who, time.time(), data),
+            body=message_body(self.who, time.time(), data, self.request),
+        )
+
+    def may_return(self, departure: Departure) -> bool:
+        """Is its client expected back within its grace?"""
+        if not self.grace or departure.reason in ("replaced", "kicked"):
+            return False
+        return departure.reason != "close" or returns_after(departure.code)
+
+    def lose_op(self, departure: Departure) -> Lose:
+        return Lose(
+            hub=self.hub,
+            client_id=self.client_id,
+            connection=self.id,
+            process=self.process,
+            body=lost_body(self.who, time.time(), departure.reason, departure.code),
         )
 
     def leave_op(self, departure: Departure, undelivered: list[str | bytes]) -> Leave:
@@ -140,7 +198,7 @@ class Connection:
             departure.reason,
             departure.code,
             departure.error,
-            _newest(undelivered),
+            _newest(self._sent(undelivered)),
         )
         return Leave(
             hub=self.hub,
@@ -149,6 +207,12 @@ class Connection:
             process=self.process,
             body=body,
         )
+
+    def _sent(self, frames: list[str | bytes]) -> list[str | bytes]:
+        """What the application had sent, of frames that were not written."""
+        if not self.session:
+            return frames
+        return [data for frame in frames if (data := data_of(frame)) is not None]
 
     def release(self) -> None:
         """Untie the knot of connection, wire and owner, so that memory is freed at once."""

@@ -15,7 +15,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django_hub.bounds import Bounds, WhenSlow
 from django_hub.conf import get_settings, require_type
 from django_hub.connection import Connection, Departure, user_id
+from django_hub.conversation import Conversation
 from django_hub.departures import departure_of, departure_waiting
+from django_hub.envelopes import SUBPROTOCOL, closing
+from django_hub.envelopes import message as envelope
 from django_hub.exceptions import InvalidBound, InvalidName, Refused
 from django_hub.members import plain_meta
 from django_hub.messages import Close, Sendable, encode
@@ -31,6 +34,7 @@ from django_hub.rates import Bucket
 from django_hub.readahead import ReadAhead
 from django_hub.relay import Relay, get_relay
 from django_hub.wires.base import Outgoing, Wire
+from django_hub.wires.held import HeldWire
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +43,15 @@ CLOSE_FAILED = 1011
 CLOSE_TRY_AGAIN_LATER = 1013
 CLOSE_BAD_NAME = 4400
 CLOSE_FORBIDDEN = 4403
+CLOSE_UNKNOWN_SUBPROTOCOL = 4406
 CLOSE_TOO_MANY = 4429
 
 _LIMITS = {
     "max_message_bytes": "int",
     "rate": "float | None",
     "burst": "int",
+    "heartbeat": "float",
+    "presence": "bool",
 }
 
 _Message = dict[str, Any]
@@ -86,13 +93,25 @@ class HubConsumer(AsyncConsumer):
     max_queue_messages: ClassVar[int] = _bounds.max_queue_messages
     when_slow: ClassVar[WhenSlow] = _bounds.when_slow
 
+    # Of clients that speak the subprotocol ``hub.v1``, as `hub.js` does; all others are raw.
+
+    #: A client that lost its connection and is back within so many seconds is the same client: no
+    #: `Left` and no `Joined`, but `Lost` and `Resumed`. 0: every reconnect is a new client.
+    grace: ClassVar[float] = 15.0
+    #: Show clients who is in the hub, and each change: see `docs/reference/protocol.md`.
+    presence: ClassVar[bool] = False
+    #: The client shows every so many seconds that it is there; silent for 2.5 times that, it is lost.
+    heartbeat: ClassVar[float] = 25.0
+
     #: The hub's name and the client's id: set before `on_message` is called.
     hub: str
     client_id: str
 
     _connection: Connection
+    _given: bool
     _meta: dict[str, Any]
     _relay: Relay
+    _talk: Conversation | None
     _wire: Wire
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -100,6 +119,8 @@ class HubConsumer(AsyncConsumer):
         require_events_channel(cls.events)
         for name, kind in _LIMITS.items():
             require_type(f"{cls.__name__}.{name}", getattr(cls, name), kind)
+        if cls.grace != 0:
+            require_type(f"{cls.__name__}.grace", cls.grace, "float")
         try:
             cls._bounds = Bounds(
                 max_queue_bytes=cls.max_queue_bytes,
@@ -164,8 +185,13 @@ class HubConsumer(AsyncConsumer):
 
         Raises `InvalidMessage` for what can't be sent. Never waits.
         """
-        outgoing = Outgoing(encode(message, get_settings().encoder), key=require_key(key))
-        return self._connection.write(outgoing)
+        frame = encode(message, get_settings().encoder)
+        require_key(key)
+        if isinstance(frame, Close):
+            return self._connection.close(frame.code, frame.reason)
+        if self._talk is not None:
+            frame = envelope(frame)
+        return self._connection.write(Outgoing(frame, key=key))
 
     async def close(self, code: int = 1000, reason: str = "") -> bool:
         """Close the socket behind what was sent. False: it is closed."""
@@ -183,11 +209,18 @@ class HubConsumer(AsyncConsumer):
         except DenyConnection:
             await send({"type": "websocket.close"})
             return
-        await send({"type": "websocket.accept"})
+        offered = self.scope.get("subprotocols") or ()
+        spoken = SUBPROTOCOL in offered
+        await send({"type": "websocket.accept", **({"subprotocol": SUBPROTOCOL} if spoken else {})})
+        if offered and not spoken:
+            refusal = refusal or Refused(
+                CLOSE_UNKNOWN_SUBPROTOCOL, f"the subprotocol is {SUBPROTOCOL}, or none"
+            )
         self._relay = get_relay()
         self._wire = self._relay.wires.wire_for(send)
+        self._talk = Conversation(self._relay, self._wire, self.scope, self.heartbeat) if spoken else None
         if refusal is not None:
-            self._wire.write(Outgoing(Close(refusal.code, refusal.reason).shortened()))
+            self._refuse(refusal)
         elif self._relay.wires.stops_reading(send):
             await self._live(receive)
         else:
@@ -206,6 +239,7 @@ class HubConsumer(AsyncConsumer):
         try:
             self.hub = require_hub_name(await self.get_hub())
             client_id = await self.get_client_id()
+            self._given = client_id is not None
             self.client_id = new_client_id() if client_id is None else require_client_id(client_id)
             if await self.authorize():
                 self._meta = plain_meta(await self.get_meta(), get_settings().encoder)
@@ -221,6 +255,15 @@ class HubConsumer(AsyncConsumer):
         return Refused(CLOSE_FORBIDDEN, "not allowed")
 
     async def _live(self, receive: _Receive) -> None:
+        if self._talk is not None:
+            try:
+                client_id = await self._talk.opened(receive, self.hub, self.client_id, self._given)
+            except Refused as refusal:
+                self._refuse(refusal)
+                return
+            if client_id is None:
+                return
+            self.client_id = client_id
         connection = self._connection = Connection(
             hub=self.hub,
             client_id=self.client_id,
@@ -229,12 +272,20 @@ class HubConsumer(AsyncConsumer):
             events=self.events,
             wire=self._wire,
             bounds=self._bounds,
+            session=self._talk.session if self._talk else "",
+            grace=self.grace if self._talk else 0.0,
+            presence=self.presence,
         )
+        if self._talk is not None:
+            connection.wire = HeldWire(self._wire)
         del self._meta  # it is the connection's
         connection.reader = asyncio.current_task()
         departure = Departure(reason="shutdown")
         try:
-            if await self._relay.clients.join(connection):
+            joined = await self._relay.clients.join(connection)
+            if self._talk is not None:
+                await self._talk.welcome(connection, self.presence)
+            if joined:
                 departure = await self._read(receive)
             else:
                 departure = Departure(reason="close")
@@ -257,6 +308,8 @@ class HubConsumer(AsyncConsumer):
             connection.close(CLOSE_FAILED)
         finally:
             connection.reader = None
+            if self._talk is not None:
+                self._talk.close()
             await self._leave(departure)
 
     async def _read(self, receive: _Receive) -> Departure:
@@ -281,7 +334,20 @@ class HubConsumer(AsyncConsumer):
                 wait = bucket.take(time.monotonic())
                 if wait and not await self._held_back(wait, bucket):
                     continue
-            await self.on_message(data)
+            if self._talk is None:
+                await self.on_message(data)
+                continue
+            try:
+                await self._talk.take(connection, data, self.on_message)
+            except Refused as refusal:
+                self._end(refusal.code, refusal.reason)
+
+    def _refuse(self, refusal: Refused) -> None:
+        """Close a socket that is no member, and say why."""
+        close = Close(refusal.code, refusal.reason).shortened()
+        if self._talk is not None:
+            self._wire.write(Outgoing(closing(close)))
+        self._wire.write(Outgoing(close))
 
     async def _held_back(self, seconds: float, bucket: Bucket) -> bool:
         """Wait, for nothing is read meanwhile. False: the socket was closed, by this or another."""

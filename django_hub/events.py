@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from django_hub.exceptions import UnreadableEvent
@@ -42,7 +42,7 @@ class Message:
     """A client said something: ``data`` is str for a text frame, bytes for a binary one.
 
     The messages of one connection come in the order in which the client sent them.
-    ``request`` is the number the client gave it where it waits for a reply, else None.
+    ``request`` is the number the client gave it where it waits for a `reply`, else None.
     """
 
     hub: str
@@ -54,6 +54,19 @@ class Message:
     data: str | bytes
     request: int | None = None
     presence: bool = False
+    #: How `reply` gets to the client: set by whoever hands the event to a handler.
+    replies: _Replies | None = field(default=None, repr=False, compare=False)
+
+    async def reply(self, value: object) -> bool:
+        """Answer a request: the client's promise gets ``value``, a JSON value, text or bytes.
+
+        Once for each request: the client takes the first. False: nobody waits for it (it was no request,
+        or its client is gone). A client whose connection breaks gets it when it is back.
+        Raises `InvalidMessage` for what can't be sent.
+        """
+        if self.request is None or self.replies is None:
+            return False
+        return await self.replies(self, value)
 
     def json(self) -> Any:
         """The data read as JSON. Raises `ValueError` where it is none, however it is broken."""
@@ -137,6 +150,9 @@ class Updated:
     at: float
     presence: bool = False
 
+
+#: Sends a value to the client that made this request. False: it is gone.
+_Replies: TypeAlias = Callable[[Message, object], Awaitable[bool]]
 
 Event: TypeAlias = "Joined | Message | Left | Lost | Resumed | Updated"
 

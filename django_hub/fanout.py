@@ -7,11 +7,12 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
+from django_hub import envelopes
 from django_hub.batching import Batcher
 from django_hub.connection import Connection
+from django_hub.entries import Entry, Kind, Scope
 from django_hub.filters import Filter
 from django_hub.messages import Close
-from django_hub.parcels import Entry, Scope
 from django_hub.receivers import receivers
 from django_hub.wires.base import Outgoing, Wire
 
@@ -27,15 +28,24 @@ _JOINED = 64 * 1024
 _BACKLOG = 32
 _BACKLOG_BYTES = _JOINED
 
-# Wires of one kind are written to in one go.
-_ByKind: TypeAlias = list[tuple[type[Wire], list[Wire]]]
+# Wires of one kind, whose clients speak hub.v1 or not, are written to in one go.
+_Kind: TypeAlias = tuple[type[Wire], bool]
+_ByKind: TypeAlias = list[tuple[_Kind, list[Wire]]]
+
+# A place in a hub's log: epoch and number.
+Position: TypeAlias = tuple[str, int]
 
 
 class Fanout:
-    """The local connections of each hub, and the one order in which all of them are written to."""
+    """The local connections of each hub, and the one order in which all of them are written to.
+
+    Entries with a number in their hub's log are written only where it is known which number comes before
+    (`begin`), and none twice.
+    """
 
     def __init__(self) -> None:
         self._hubs: dict[str, _Local] = {}
+        self._positions: dict[str, Position] = {}
         self._entries: Batcher[Sequence[Entry], None] = Batcher(self._deliver, most=_BACKLOG)
         self._bytes = 0
         self._turn_ends = 0.0
@@ -48,20 +58,61 @@ class Fanout:
         for local in list(self._hubs.values()):
             yield from list(local.connections.values())
 
+    def __contains__(self, hub: str) -> bool:
+        """Has the hub local connections?"""
+        return hub in self._hubs
+
+    def get(self, hub: str, key: str) -> Connection | None:
+        local = self._hubs.get(hub)
+        return None if local is None else local.connections.get(key)
+
+    def with_sessions(self) -> list[str]:
+        """The hubs in which somebody here speaks ``hub.v1``."""
+        return [hub for hub, local in self._hubs.items() if local.sessions]
+
     def add(self, connection: Connection) -> None:
+        """The connection gets all that is written from now on. It takes the place of an older one of its
+        session; its `position` is the one behind which that is, or will be when it is known."""
         local = self._hubs.get(connection.hub)
         if local is None:
             local = self._hubs[connection.hub] = _Local()
-        local.connections[connection.id] = connection
+        if connection.session and connection.key not in local.connections:
+            local.sessions += 1
+        local.connections[connection.key] = connection
         local.by_kind = None
+        if not connection.position[0]:
+            connection.position = self._positions.get(connection.hub, connection.position)
 
     def remove(self, connection: Connection) -> None:
+        """Nothing, where a newer one has its place."""
         local = self._hubs.get(connection.hub)
-        if local is not None:
-            local.connections.pop(connection.id, None)
+        if local is not None and local.connections.get(connection.key) is connection:
+            del local.connections[connection.key]
+            local.sessions -= bool(connection.session)
             local.by_kind = None
             if not local.connections:
                 del self._hubs[connection.hub]
+
+    def changed(self, connection: Connection) -> None:
+        """The connection has another wire."""
+        if (local := self._hubs.get(connection.hub)) is not None:
+            local.by_kind = None
+
+    def begin(self, hub: str, epoch: str, seq: int) -> None:
+        """What is put from now on is above this number."""
+        self._positions[hub] = position = (epoch, seq)
+        if (local := self._hubs.get(hub)) is not None:
+            for connection in local.connections.values():
+                if not connection.position[0]:
+                    connection.position = position
+
+    def position(self, hub: str) -> Position | None:
+        """The last number whose writing has begun: who comes now gets all above it. None: not known."""
+        return self._positions.get(hub)
+
+    def forget(self, hub: str) -> None:
+        """Nobody is there any more: until the next `begin` nothing with a number is written."""
+        self._positions.pop(hub, None)
 
     def put(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
         """Write entries to those they are for, behind all that was put before. What fails is logged."""
@@ -93,16 +144,44 @@ class Fanout:
         return [None] * len(parcels)
 
     async def _write(self, run: _Run) -> None:
+        # In one step with the look at who is there.
+        entries = self._due(run)
         local = self._hubs.get(run.first.hub)
-        if local is None:
+        if local is None or not entries:
             return
-        outgoing = Outgoing.joined([Outgoing(entry.frame, key=entry.key) for entry in run.entries])
-        for kind, wires in local.wires(run.first):
-            for start in range(0, len(wires), _WRITES):
-                kind.write_to_all(wires[start : start + _WRITES], outgoing)
-                await self._let_others()
+        if run.first.kind is Kind.WHO:
+            for connection in receivers(local.connections, run.first):
+                connection.become(str(run.first.frame))
+            return
+        made: dict[bool, list[Outgoing]] = {}
+        for (kind, enveloped), wires in local.wires(run.first):
+            if enveloped not in made:
+                made[enveloped] = _enveloped(entries) if enveloped else _raw(entries)
+            for outgoing in made[enveloped]:
+                for start in range(0, len(wires), _WRITES):
+                    kind.write_to_all(wires[start : start + _WRITES], outgoing)
+                    await self._let_others()
         # Also where nobody is meant: to find that out took its time.
         await self._let_others()
+
+    def _due(self, run: _Run) -> list[Entry]:
+        """Without those that are of before `begin`; the others' numbers count as written."""
+        if not run.numbered:
+            return run.entries
+        hub = run.first.hub
+        position = self._positions.get(hub)
+        if position is None:
+            return [entry for entry in run.entries if not _is_of_log(entry)]
+        epoch, seq = position
+        due: list[Entry] = []
+        for entry in run.entries:
+            if _is_of_log(entry):
+                if entry.seq <= seq if entry.epoch == epoch else entry.kind is not Kind.RESYNC:
+                    continue
+                epoch, seq = entry.epoch, entry.seq
+            due.append(entry)
+        self._positions[hub] = epoch, seq
+        return due
 
     async def _let_others(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -114,10 +193,12 @@ class Fanout:
 class _Local:
     """The connections of one hub."""
 
-    __slots__ = ("by_kind", "connections")
+    __slots__ = ("by_kind", "connections", "sessions")
 
     def __init__(self) -> None:
         self.connections: dict[str, Connection] = {}
+        #: How many of them speak hub.v1.
+        self.sessions = 0
         #: The wires of them all, kept for the next broadcast where they are many.
         self.by_kind: _ByKind | None = None
 
@@ -134,18 +215,38 @@ class _Local:
 
 
 def _by_kind(connections: Iterable[Connection]) -> _ByKind:
-    found: dict[type[Wire], list[Wire]] = {}
+    found: dict[_Kind, list[Wire]] = {}
     for connection in connections:
-        found.setdefault(type(connection.wire), []).append(connection.wire)
+        wire = connection.wire
+        found.setdefault((type(wire), bool(connection.session)), []).append(wire)
     return list(found.items())
+
+
+def _raw(entries: Sequence[Entry]) -> list[Outgoing]:
+    """For those who get the frames as they are."""
+    singles = [Outgoing(entry.frame, key=entry.key) for entry in entries if entry.kind is Kind.MESSAGE]
+    return [Outgoing.joined(singles)] if singles else []
+
+
+def _enveloped(entries: Sequence[Entry]) -> list[Outgoing]:
+    """For those who speak hub.v1."""
+    if isinstance(close := entries[0].frame, Close):
+        return [Outgoing(envelopes.closing(close)), Outgoing(close)]
+    return [Outgoing.joined([Outgoing(envelopes.of(entry), key=entry.key) for entry in entries])]
+
+
+def _is_of_log(entry: Entry) -> bool:
+    """Has it a number in its hub's log? A hole in a client's own log is told with one that it has not."""
+    return bool(entry.epoch) and not (entry.kind is Kind.RESYNC and entry.scope is Scope.ONLY)
 
 
 class _Run:
     """Entries of a hub that follow each other there and are for the same clients."""
 
-    __slots__ = ("_room", "entries", "first")
+    __slots__ = ("_room", "entries", "first", "numbered")
 
     def __init__(self, first: Entry) -> None:
+        self.numbered = bool(first.epoch)
         self.first = first
         self.entries = [first]
         self._room = 0 if isinstance(first.frame, Close) else _JOINED - first.size
@@ -154,10 +255,12 @@ class _Run:
         if (
             self._room < entry.size
             or isinstance(entry.frame, Close)
+            or Kind.WHO in (entry.kind, self.first.kind)
             or _audience(entry) != _audience(self.first)
         ):
             return False
         self.entries.append(entry)
+        self.numbered = self.numbered or bool(entry.epoch)
         self._room -= entry.size
         return True
 

@@ -17,7 +17,8 @@ class Member:
     ``meta`` is what `HubConsumer.get_meta` (or `hub_add`) gave, ``user_id`` the user's primary key as
     text or None, ``at`` when it joined, in seconds since the epoch. ``process`` and ``connection``
     tell which socket it is: a client id that comes back is a new connection. ``state``: ``online``, or
-    ``lost``: its connection broke, and it may be back within its time of grace.
+    ``lost``: its connection broke, and it may be back within its time of grace. ``presence``: the hub's
+    clients are told of it.
     """
 
     hub: str
@@ -28,6 +29,7 @@ class Member:
     connection: str
     at: float
     state: Literal["online", "lost"] = "online"
+    presence: bool = False
 
 
 def plain_meta(meta: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from django_hub.exceptions import InvalidMessage
+from django_hub.jsontext import JsonText
 
 # RFC 6455, section 7.4: the codes an endpoint may put into a close frame, and the reason's room there.
 _CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
@@ -78,7 +79,7 @@ def encode(message: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) 
     )
 
 
-def encode_json(value: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) -> str:
+def encode_json(value: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) -> JsonText:
     """``value`` as JSON text. Raises `InvalidMessage` where JSON has no such value.
 
     The keys of an object must be text: `json` would turn ``1`` into ``"1"`` without a word, and the
@@ -94,7 +95,7 @@ def encode_json(value: object, encoder: type[json.JSONEncoder] = json.JSONEncode
         raise InvalidMessage("The value can't be sent as JSON: it is nested too deeply.") from None
     except (TypeError, ValueError) as error:
         raise InvalidMessage(f"The value can't be sent as JSON: {error}.") from error
-    return _utf8(text)
+    return JsonText(_utf8(text))
 
 
 _LEAVES = (str, int, float, type(None))

@@ -57,7 +57,7 @@ class Outbox:
             # Before these are counted: they are in the store as it is now.
             self.recovered()
         for op, outcome in zip(ops, applied.outcomes, strict=True):
-            if outcome is Outcome.DONE:
+            if outcome in (Outcome.DONE, Outcome.RESUMED):
                 self.accepted.add(op.hub)
         self._bells.ring(applied.wakes)
         for hub, address in applied.replaced:

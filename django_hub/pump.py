@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 from django_hub.backoff import waits
 from django_hub.exceptions import Unavailable
-from django_hub.fanout import Fanout
-from django_hub.layers.base import Layer
+from django_hub.layers.base import Layer, Taker
 from django_hub.parcels import unpack
 
 logger = logging.getLogger(__name__)
@@ -22,24 +21,24 @@ _REMEMBERED = 10_000
 PING = "hub.ping"
 
 
-async def pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], None]) -> None:
-    """Run until cancelled. A parcel that can't be read is dropped, a layer that fails is tried again.
-    ``heard`` is called with all that comes.
+async def pump(layer: Layer, channel: str, taker: Taker, heard: Callable[[], None]) -> None:
+    """Hand what comes to ``taker``, until cancelled. A parcel that can't be read is dropped, a layer that
+    fails is tried again. ``heard`` is called with all that comes.
 
     One for the whole process, never cancelled for one client: a cancelled receive of the Redis layer
     can lose what it had taken, of everybody.
     """
     try:
-        await _pump(layer, channel, fanout, heard)
+        await _pump(layer, channel, taker, heard)
     finally:
         await layer.stop(channel)
 
 
-async def _pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], None]) -> None:
+async def _pump(layer: Layer, channel: str, taker: Taker, heard: Callable[[], None]) -> None:
     pauses = waits()
     seen: dict[object, None] = {}
     while True:
-        await fanout.room()
+        await taker.room()
         try:
             message = await layer.receive(channel)
         except Unavailable as error:
@@ -67,4 +66,4 @@ async def _pump(layer: Layer, channel: str, fanout: Fanout, heard: Callable[[], 
             seen[number] = None
             if len(seen) > _REMEMBERED:
                 del seen[next(iter(seen))]
-        fanout.put(entries)
+        taker.put(entries)

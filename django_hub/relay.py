@@ -2,7 +2,8 @@
 
 It is one member of a hub's group in the channel layer, however many clients the hub has here. What
 concerns its clients goes through its parts: their life (clients), their ops into the store (outbox),
-frames to them (pump, fan-out). It runs from its first client to its last, and costs nothing in between.
+frames to them (pump, ordering, fan-out). It runs from its first client to its last, and costs nothing in
+between.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from django_hub.keeper import Keeper
 from django_hub.layers.base import ChannelFull, Layer
 from django_hub.layers.choice import get_layer
 from django_hub.listener import listen
+from django_hub.ordering import Ordering
 from django_hub.outbox import Outbox
 from django_hub.pump import PING, pump
 from django_hub.sender import Sender
@@ -44,11 +46,14 @@ class Relay:
     def __init__(self, layer: Layer, store: Store, settings: Settings) -> None:
         self.store = store
         self.fanout = Fanout()
-        self.sender = Sender(layer, self.fanout.room, settings.PROCESS_LEASE)
+        self.ordering = Ordering(store, self.fanout)
+        self.sender = Sender(layer, store, self.ordering.room, settings.PROCESS_LEASE)
         self.bells = Bells(layer)
         self.groups = Groups(layer)
         self.outbox = Outbox(store, self.bells)
-        self.clients = Clients(self.outbox, self.groups, self.fanout, self.sender, self._start, self._stop)
+        self.clients = Clients(
+            self.outbox, self.groups, self.fanout, self.ordering, self.sender, self._start, self._stop
+        )
         self.outbox.replaced = self.clients.close_replaced
         self.outbox.recovered = self._recovered
         self.keeper = Keeper(store, self.bells, layer)
@@ -84,6 +89,7 @@ class Relay:
                 self._account_for_accepted,
                 self._join_again,
                 self._refresh_groups,
+                self.ordering.look,
                 self._listen_to_itself,
             ):
                 try:
@@ -144,7 +150,7 @@ class Relay:
         if not self._heard:
             logger.warning("Nothing comes from the channel layer any more; listening to it anew")
             await end([self._tasks[0]])
-            self._tasks[0] = _task(pump(self._layer, self._process, self.fanout, self._hears))
+            self._tasks[0] = _task(pump(self._layer, self._process, self.ordering, self._hears))
             await self.groups.refresh()
         # Before it is sent: it may be back before the layer says that it is gone.
         self._heard = False
@@ -169,7 +175,7 @@ class Relay:
 
     async def idle(self) -> None:
         """Return when nothing is under way here, and no event waits for an embedded worker."""
-        for part in (self.clients, self.outbox, self.bells, self.sender, self.groups, self.fanout):
+        for part in (self.clients, self.outbox, self.bells, self.sender, self.groups, self.ordering):
             await part.idle()
         # Another loop or process may be the one that handles it: there is nothing to be woken by.
         while self._listeners and await self.store.waiting():  # noqa: ASYNC110
@@ -204,7 +210,7 @@ class Relay:
         try:
             # A new one each time: a layer may have dropped the old one when its pump ended.
             self._process = await self._layer.new_channel()
-            self._layer.taken_by(self._process, self.fanout)
+            self._layer.taken_by(self._process, self.ordering)
             self._life = await self.store.beat(self._process)
             # From one life of the relay to the next the store may lose its data as well.
             self._epoch = self._epoch or await self.store.epoch()
@@ -214,7 +220,7 @@ class Relay:
             self._heard = True
             self._lost_at = None
             self._tasks = [
-                _task(pump(self._layer, self._process, self.fanout, self._hears)),
+                _task(pump(self._layer, self._process, self.ordering, self._hears)),
                 _task(self.keeper.run(self.beat, min(self._settings.BEAT, self._layer.group_expiry / 3))),
             ]
         finally:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from channels.consumer import AsyncConsumer, get_handler_name
@@ -15,10 +16,12 @@ from channels.exceptions import StopConsumer
 from django_hub.batching import Batcher
 from django_hub.bells import WAKE
 from django_hub.conf import get_settings
+from django_hub.delivery import send_reply
 from django_hub.endings import end
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
 from django_hub.layers.choice import get_layer
 from django_hub.listener import EMBEDDED, GRACE
+from django_hub.presence import show_presence
 from django_hub.relay import Relay, get_relay
 from django_hub.service import HubService
 from django_hub.stores.registry import get_store
@@ -95,6 +98,15 @@ class HubEvents(AsyncConsumer):
         """Hand an event to its method. Override it for what is to be done around every event."""
         await getattr(self, _HANDLERS[type(event)])(event)
 
+    async def _hand_over(self, event: Event) -> None:
+        if isinstance(event, Message):
+            if event.request is not None:
+                event = replace(event, replies=send_reply)
+        elif event.presence:
+            # Before the handler: what it says of the client comes after that it is there.
+            await show_presence(event)
+        await self.handle(event)
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002
         self.scope = scope
         settings = get_settings()
@@ -106,7 +118,7 @@ class HubEvents(AsyncConsumer):
             )
         relay = get_relay()
         keeping = [] if scope.get(EMBEDDED) else [asyncio.create_task(_keep(relay, settings.BEAT))]
-        service = HubService(self.handle, get_store(), relay.bells, settings.MAX_CONCURRENT_HUBS)
+        service = HubService(self._hand_over, get_store(), relay.bells, settings.MAX_CONCURRENT_HUBS)
         others: Batcher[dict[str, Any], None] = Batcher(self._dispatch_others, most=1)
         try:
             while True:

@@ -26,7 +26,7 @@ from django_hub.limits import Limits
 from django_hub.relay import Relay, get_relay
 from django_hub.stores import registry
 from django_hub.stores.memory import MemoryStore
-from django_hub.stores.ops import Applied, Claim, Commit, Lease, Op
+from django_hub.stores.ops import Applied, Claim, Commit, History, Lease, Number, Op
 from django_hub.stores.registry import get_store
 from django_hub.wires.asgi import AsgiWire
 from django_hub.workers import HubEvents
@@ -241,6 +241,25 @@ class FaultyStore(MemoryStore):
     async def epoch(self) -> str:
         return self.era
 
+    async def publish(self, publications: Any) -> Any:
+        self._before("publish")
+        numbers = await super().publish(publications)
+        self._after("publish")
+        return [
+            Damaged(p.hub) if p.hub in self.damaged else n
+            for p, n in zip(publications, numbers, strict=True)
+        ]
+
+    async def history(self, hub: str, after: int) -> History:
+        self._before("history")
+        if hub in self.damaged:
+            raise Damaged(hub)
+        return await super().history(hub, after)
+
+    async def positions(self, hubs: Any) -> dict[str, Number]:
+        self._before("positions")
+        return await super().positions(hubs)
+
     async def mail(self, hub: str) -> list[Commit]:
         """Take all of a hub's mail away, as bodies."""
         bodies = []
@@ -296,6 +315,7 @@ def make_connection(
     hub: str = "lobby",
     line: Line | None = None,
     meta: dict[str, Any] | None = None,
+    session: str = "",
     **bounds: Any,
 ) -> Connection:
     return Connection(
@@ -306,6 +326,7 @@ def make_connection(
         events=EVENTS,
         wire=AsgiWire(line or Line()),
         bounds=Bounds(**bounds),
+        session=session,
     )
 
 

@@ -707,3 +707,14 @@ async def test_kicking_with_a_code(world: World) -> None:
     assert await ann.receive() == "bye"
     assert await ann.close_code() == 4001
     await until(lambda: world.told()[-1:] == [("left", "ann", "close")])
+
+
+async def test_what_is_droppable_has_no_number_and_is_not_kept(world: World) -> None:
+    ann = await world.join("ann")
+    await hub_broadcast("lobby", "1")
+    await hub_broadcast("lobby", "2", droppable=True)
+    await hub_broadcast("lobby", "3")
+    assert [await ann.receive() for _ in range(3)] == ["1", "2", "3"]
+    assert [json.loads(item) for _, item in (await world.store.history("lobby", 0)).items] == [["1"], ["3"]]
+    await ann.leave()
+    await world.settled()

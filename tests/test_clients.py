@@ -8,11 +8,11 @@ import pytest
 
 from django_hub import clients as module
 from django_hub.connection import Departure
+from django_hub.entries import Entry
 from django_hub.events import read_body
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.groups import _Group
 from django_hub.names import group_name
-from django_hub.parcels import Entry
 from django_hub.stores.memory import MemoryStore
 from django_hub.wires.base import Outgoing
 from tests.apps import GONE, FaultyStore, Line, World, declare_all_dead, mail, make_connection

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from django_hub.entries import Entry
 from django_hub.layers import exchange as module
 from django_hub.layers.base import Target
 from django_hub.layers.exchange import Exchange
-from django_hub.parcels import Entry
 from tests.apps import world as world
 from tests.sockets import turns, until
 

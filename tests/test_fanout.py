@@ -1,6 +1,7 @@
 """The fan-out: who gets an entry, in which order, and what others get to do meanwhile."""
 
 import asyncio
+import json
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -10,10 +11,10 @@ from hypothesis import strategies as st
 
 from django_hub import fanout as module
 from django_hub.connection import Connection
+from django_hub.entries import Entry, Kind, Scope
 from django_hub.fanout import Fanout
 from django_hub.filters import Where
 from django_hub.messages import Close
-from django_hub.parcels import Entry, Scope
 from django_hub.wires.asgi import AsgiWire
 from django_hub.wires.base import Outgoing
 from tests.apps import Line, make_connection
@@ -334,6 +335,109 @@ async def test_one_write_has_bounds() -> None:
     large = "x" * (module._JOINED // 2)
     entries = [Entry("lobby", frame) for frame in ("a", large, large, "b", 2 * large, "c")]
     assert await given(*entries) == [("a", large), (large, "b"), (2 * large,), ("c",)]
+
+
+# Clients of hub.v1
+
+
+def number(seq: int, text: str | None = None, epoch: str = "e", **more: Any) -> Entry:
+    return Entry("lobby", str(seq) if text is None else text, epoch=epoch, seq=seq, **more)
+
+
+def enter(room: Room, client_id: str, session: str) -> Connection:
+    room.lines[client_id] = line = Line()
+    connection = room.connections[client_id] = make_connection(client_id, line=line, session=session)
+    room.fanout.add(connection)
+    return connection
+
+
+async def test_clients_of_hub_v1_get_envelopes_and_others_the_frames(room: Room) -> None:
+    room.enter("raw")
+    session = enter(room, "ann", "s")
+    to_ann = (Scope.ONLY, ("s",))
+    room.fanout.begin("lobby", "e", 0)
+    await room.put(
+        number(1, "hi"),
+        number(2, "{}", kind=Kind.RESYNC),
+        number(3, '{"event":"left"}', kind=Kind.PRESENCE),
+        Entry("lobby", b"x"),
+        Entry("lobby", "own", *to_ann, seq=7),
+        Entry("lobby", "answer", *to_ann, seq=8, reply=4),
+        number(9, "{}", kind=Kind.RESYNC, scope=Scope.ONLY, ids=("s",)),
+        Entry("lobby", Close(4410, "over")),
+    )
+    assert room.lines["raw"].frames == ["hi", b"x", 4410]
+    frames = room.lines["ann"].frames
+    assert frames[3] == b'{"type":"message"}\nx'
+    assert [json.loads(frame) for frame in frames[:3] + frames[4:-1]] == [
+        {"type": "message", "seq": 1, "data": "hi"},
+        {"type": "resync", "epoch": "e", "seq": 2, "reason": json.loads(frames[1])["reason"]},
+        {"type": "presence", "seq": 3, "event": "left"},
+        {"type": "message", "direct": 7, "data": "own"},
+        {"type": "reply", "id": 4, "direct": 8, "data": "answer"},
+        {"type": "resync", "epoch": "e", "seq": 9, "reason": json.loads(frames[1])["reason"]},
+        {"type": "closing", "code": 4410, "reason": "over", "reconnect": False},
+    ]
+    assert room.lines["raw"].sent[-1] == room.lines["ann"].sent[-1]
+    assert room.fanout.position("lobby") == ("e", 3)
+    assert session.wire.closed
+
+
+async def test_numbered_ones_go_as_one_write_and_the_envelope_is_made_once(room: Room) -> None:
+    wires = [Writes(), Writes()]
+    for name, wire in zip("ab", wires, strict=True):
+        enter(room, name, name).wire = wire
+    room.fanout.begin("lobby", "e", 0)
+    await asyncio.gather(*(room.fanout.put([number(seq)]) for seq in (1, 2, 3)))
+    assert [len(frames) for frames in wires[0].given] == [3]
+    assert wires[0].given[0] is wires[1].given[0]
+
+
+async def test_a_newer_connection_of_a_session_takes_the_place_of_the_older(room: Room) -> None:
+    old = enter(room, "ann", "s")
+    assert room.fanout.with_sessions() == ["lobby"]
+    new = enter(room, "ann", "s")
+    room.fanout.remove(old)
+    assert room.fanout.get("lobby", "s") is new
+    await room.put(Entry("lobby", Close(4409), Scope.ONLY, (old.id,)))
+    assert not new.wire.closed
+    await room.put(Entry("lobby", Close(4409), Scope.ONLY, (new.id,)))
+    assert new.wire.closed
+    room.fanout.remove(new)
+    assert room.fanout.with_sessions() == []
+    assert room.fanout.get("lobby", "s") is None
+    assert "lobby" not in room.fanout
+
+
+async def test_what_has_a_number_is_written_above_the_position_only(room: Room) -> None:
+    room.enter("ann")
+    await room.put(number(1), Entry("lobby", "none"))
+    assert room.fanout.position("lobby") is None
+    room.fanout.begin("lobby", "e", 1)
+    await room.put(number(1), number(2), number(2), number(9, epoch="old"), number(3))
+    await room.put(number(0, "{}", epoch="new", kind=Kind.RESYNC), number(1, "new", "new"))
+    assert room.lines["ann"].frames == ["none", "2", "3", "new"]
+    assert room.fanout.position("lobby") == ("new", 1)
+    room.fanout.forget("lobby")
+    assert room.fanout.position("lobby") is None
+
+
+async def test_a_connection_knows_behind_which_number_it_hears_all(room: Room) -> None:
+    ann = enter(room, "ann", "a")
+    room.fanout.begin("lobby", "e", 4)
+    assert ann.position == ("e", 4)
+    await room.put(number(5))
+    assert enter(room, "bob", "b").position == ("e", 5)
+    assert ann.position == ("e", 4)
+
+
+async def test_a_changed_wire_is_written_to_in_a_large_hub_too(room: Room) -> None:
+    room.enter(*map(str, range(2 * module._WRITES)))
+    await room.put(Entry("lobby", "1"))
+    wire = room.connections["0"].wire = Writes()
+    room.fanout.changed(room.connections["0"])
+    await room.put(Entry("lobby", "2"))
+    assert wire.given == [("2",)]
 
 
 AUDIENCES = st.tuples(

@@ -11,13 +11,16 @@ from redis.asyncio import Redis
 
 from django_hub.bells import WAKE, Bells
 from django_hub.endings import end
+from django_hub.entries import Entry
 from django_hub.fanout import Fanout
 from django_hub.layers.choice import get_layer
 from django_hub.layers.core import CoreLayer
 from django_hub.listener import listen
-from django_hub.parcels import Entry, pack
+from django_hub.ordering import Ordering
+from django_hub.parcels import pack
 from django_hub.pump import pump
 from django_hub.sender import Sender
+from django_hub.stores.memory import MemoryStore
 from tests.apps import Line, make_connection
 from tests.live.servers import MS, eventually
 
@@ -76,19 +79,23 @@ async def taken(client, key):
     return not await client.zcard(key)
 
 
+STORE = MemoryStore()
+
+
 class Hall:
     """A pump on a channel of its own, for one client."""
 
     async def open(self, layer):
         self.line = Line()
-        self.fanout = Fanout()
-        self.fanout.add(make_connection("ann", "lobby", self.line))
+        fanout = Fanout()
+        self.ordering = Ordering(STORE, fanout)
+        fanout.add(make_connection("ann", "lobby", self.line))
         self.channel = await layer.new_channel()
         await layer.group_add("hub.lobby", self.channel)
         return self
 
     def start(self, layer):
-        self.task = asyncio.create_task(pump(layer, self.channel, self.fanout, lambda: None))
+        self.task = asyncio.create_task(pump(layer, self.channel, self.ordering, lambda: None))
 
 
 @pytest.fixture
@@ -144,14 +151,14 @@ async def test_a_channel_of_five_places_loses_no_broadcast(layer, hall):
     await layer.group_discard("hub.lobby", hall.channel)
     hall = await Hall().open(layer)
 
-    sender = Sender(layer, hall.fanout.room)
+    sender = Sender(layer, STORE, hall.ordering.room)
 
     async def send_all():
         for number in many:
             assert await sender.broadcast(Entry("lobby", number)) is None
 
     sending = asyncio.create_task(send_all())
-    assert await Sender(layer, hall.fanout.room).broadcast(Entry("elsewhere", "x")) is None
+    assert await Sender(layer, STORE, hall.ordering.room).broadcast(Entry("elsewhere", "x")) is None
     hall.start(layer)
     await sending
     await eventually(lambda: hall.line.frames == many, 20_000 * MS)

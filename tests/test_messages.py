@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from django_hub.exceptions import InvalidMessage
+from django_hub.jsontext import JsonText
 from django_hub.messages import Close, Json, encode, encode_json
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -57,7 +58,7 @@ def test_other_bytes_become_bytes_of_their_own(kind):
 @example(10**300)
 def test_any_json_value_comes_back(value):
     frame = encode(Json(value))
-    assert type(frame) is str
+    assert type(frame) is JsonText
     assert json.loads(frame) == value
 
 

@@ -7,18 +7,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_hub.entries import Entry, Kind, Scope
 from django_hub.filters import Where
+from django_hub.jsontext import JsonText
 from django_hub.messages import Close
-from django_hub.parcels import PARCEL, Entry, Scope, pack, unpack
+from django_hub.parcels import PARCEL, pack, unpack
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-FRAMES = TEXT | st.binary(max_size=20) | st.builds(Close, st.integers(1000, 4999), TEXT)
+FRAMES = (
+    TEXT | TEXT.map(JsonText) | st.binary(max_size=20) | st.builds(Close, st.integers(1000, 4999), TEXT)
+)
 FILTERS = st.none() | st.builds(
     lambda key, value: Where(**{key: value}).filter(), TEXT, TEXT | st.integers(0, 9) | st.none()
 )
 ENTRIES = st.lists(
     st.builds(
-        Entry, TEXT, FRAMES, st.sampled_from(Scope), st.lists(TEXT, max_size=3).map(tuple), TEXT, FILTERS
+        Entry,
+        TEXT,
+        FRAMES,
+        st.sampled_from(Scope),
+        st.lists(TEXT, max_size=3).map(tuple),
+        TEXT,
+        FILTERS,
+        TEXT,
+        st.integers(0, 2**43),
+        st.integers(0, 2**43),
+        st.sampled_from(Kind),
     ),
     max_size=5,
 )
@@ -68,7 +82,7 @@ def test_an_entry_is_for_all_if_nothing_is_said():
 
 def test_an_entry_without_a_filter_has_no_field_for_it():
     entries = [Entry("lobby", "hi"), Entry("lobby", "hi", filter=Where(team="red").filter())]
-    assert pack(entries)["entries"] == [GOOD, [*GOOD, '{"team":"red"}']]
+    assert pack(entries)["entries"] == [GOOD, [*GOOD, '{"team":"red"}', 0, 0]]
 
 
 def test_an_entry_cannot_be_changed():
@@ -76,7 +90,7 @@ def test_an_entry_cannot_be_changed():
         Entry("lobby", "hi").hub = "cellar"
 
 
-GOOD = ["lobby", 0, [], "hi", ""]
+GOOD = ["lobby", 0, [], "hi", "", "", 0]
 NO_PARCELS = {
     "nothing": {},
     "another type": {"type": "hub.wake", "entries": [GOOD]},
@@ -84,21 +98,21 @@ NO_PARCELS = {
     "entries that are no list": {"type": PARCEL, "entries": 5},
     "an entry that is no list": {"type": PARCEL, "entries": [5]},
     "an entry too short": {"type": PARCEL, "entries": [GOOD[:4]]},
-    "an entry too long": {"type": PARCEL, "entries": [[*GOOD, '{"team":"red"}', 1]]},
+    "an entry too long": {"type": PARCEL, "entries": [[*GOOD, '{"team":"red"}', 0, 0, 1]]},
     "a filter that is a number": {"type": PARCEL, "entries": [[*GOOD, 1]]},
     "a filter that is a dict": {"type": PARCEL, "entries": [[*GOOD, {"team": "red"}]]},
     "a filter that is no JSON": {"type": PARCEL, "entries": [[*GOOD, "team"]]},
     "a filter that is no object": {"type": PARCEL, "entries": [[*GOOD, '["team"]']]},
     "a filter that says nothing": {"type": PARCEL, "entries": [[*GOOD, "{}"]]},
     "a filter nested without end": {"type": PARCEL, "entries": [[*GOOD, "[" * 100_000]]},
-    "an unknown scope": {"type": PARCEL, "entries": [["lobby", 9, [], "hi", ""]]},
-    "a scope that is text": {"type": PARCEL, "entries": [["lobby", "ALL", [], "hi", ""]]},
-    "a scope that is a list": {"type": PARCEL, "entries": [["lobby", [], [], "hi", ""]]},
-    "ids that are no list": {"type": PARCEL, "entries": [["lobby", 0, 5, "hi", ""]]},
-    "a frame that is a number": {"type": PARCEL, "entries": [["lobby", 0, [], 5, ""]]},
-    "a frame that is nothing": {"type": PARCEL, "entries": [["lobby", 0, [], None, ""]]},
-    "a close without a reason": {"type": PARCEL, "entries": [["lobby", 0, [], [1000], ""]]},
-    "a close of a text": {"type": PARCEL, "entries": [["lobby", 0, [], ["1000", "why"], ""]]},
+    "an unknown scope": {"type": PARCEL, "entries": [["lobby", 9, [], "hi", "", "", 0]]},
+    "a scope that is text": {"type": PARCEL, "entries": [["lobby", "ALL", [], "hi", "", "", 0]]},
+    "a scope that is a list": {"type": PARCEL, "entries": [["lobby", [], [], "hi", "", "", 0]]},
+    "ids that are no list": {"type": PARCEL, "entries": [["lobby", 0, 5, "hi", "", "", 0]]},
+    "a frame that is a number": {"type": PARCEL, "entries": [["lobby", 0, [], 5, "", "", 0]]},
+    "a frame that is nothing": {"type": PARCEL, "entries": [["lobby", 0, [], None, "", "", 0]]},
+    "a close without a reason": {"type": PARCEL, "entries": [["lobby", 0, [], [1000], "", "", 0]]},
+    "a close of a text": {"type": PARCEL, "entries": [["lobby", 0, [], ["1000", "why"], "", "", 0]]},
     "a bad entry behind a good one": {"type": PARCEL, "entries": [GOOD, 5]},
 }
 
@@ -112,11 +126,16 @@ def test_what_is_no_parcel_is_refused_as_a_whole(message):
 @pytest.mark.parametrize(
     "entry",
     [
-        [5, 0, [], "hi", ""],
-        [["lobby"], 0, [], "hi", ""],
-        ["lobby", 0, "abc", "hi", ""],
-        ["lobby", 0, [[1]], "hi", ""],
-        [*GOOD[:4], 5],
+        [5, 0, [], "hi", "", "", 0],
+        [["lobby"], 0, [], "hi", "", "", 0],
+        ["lobby", 0, "abc", "hi", "", "", 0],
+        ["lobby", 0, [[1]], "hi", "", "", 0],
+        [*GOOD[:4], 5, "", 0],
+        [*GOOD[:5], 5, 0],
+        [*GOOD[:6], "1"],
+        [*GOOD[:6], True],
+        [*GOOD, "", "1", 0],
+        [*GOOD, "", 0, 9],
     ],
     ids=[
         "a hub that is a number",
@@ -124,6 +143,11 @@ def test_what_is_no_parcel_is_refused_as_a_whole(message):
         "ids that are a text",
         "ids that are lists",
         "a key that is a number",
+        "an epoch that is a number",
+        "a number that is a text",
+        "a number that is true",
+        "a request that is a text",
+        "an unknown kind",
     ],
 )
 def test_an_entry_whose_names_are_no_text_is_refused(entry):
@@ -141,7 +165,7 @@ def test_any_garbage_raises_one_of_three_errors_or_is_read(message):
     assert all(isinstance(entry, Entry) for entry in entries)
 
 
-@given(st.lists(st.lists(ANYTHING, min_size=5, max_size=6)))
+@given(st.lists(st.lists(ANYTHING, min_size=7, max_size=8)))
 def test_entries_of_garbage_raise_one_of_three_errors_or_are_read(entries):
     try:
         read = unpack({"type": PARCEL, "entries": entries})

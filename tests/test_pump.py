@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from django_hub import pump as module
+from django_hub.entries import Entry
 from django_hub.fanout import Fanout
 from django_hub.layers.base import Layer
-from django_hub.parcels import Entry, pack
+from django_hub.parcels import pack
 from django_hub.pump import PING, pump
 from tests.apps import FaultyLayer, Line, make_connection
 from tests.apps import world as world

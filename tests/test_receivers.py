@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_hub.entries import Entry, Scope
 from django_hub.filters import Where
-from django_hub.parcels import Entry, Scope
 from django_hub.receivers import receivers
 
 # By connection id. Of ann there are two for a moment, when she comes again.

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from django_hub.api import hub_broadcast
+from django_hub.entries import Entry
 from django_hub.events import Event
 from django_hub.exceptions import Unavailable
 from django_hub.limits import Limits
-from django_hub.parcels import Entry
 from django_hub.relay import get_relay
 from tests import apps
 from tests.apps import FAULTY, FaultyStore, World, declare_all_dead

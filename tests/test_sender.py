@@ -10,13 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_hub import sender as module
-from django_hub.exceptions import Unavailable
+from django_hub.entries import Entry, Scope, from_item
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import _AT_ONCE, Layer, Target
 from django_hub.layers.memory import InMemoryLayer
+from django_hub.messages import Close
 from django_hub.names import group_name
-from django_hub.parcels import Entry, Scope, unpack
+from django_hub.parcels import unpack
 from django_hub.sender import Sender, _Addressed, _puts, _stages
-from tests.apps import FaultyLayer
+from django_hub.stores.memory import MemoryStore
+from django_hub.stores.ops import Join
+from tests.apps import FaultyLayer, FaultyStore
 from tests.apps import world as world
 from tests.sockets import turns, until
 
@@ -36,7 +40,7 @@ async def always_room() -> None:
 
 @pytest.fixture
 def sender(layer: FaultyLayer) -> Sender:
-    return Sender(Layer(layer), always_room)
+    return Sender(Layer(layer), MemoryStore(), always_room)
 
 
 async def arrived(layer: FaultyLayer, channel: str = US) -> list[list[Any]]:
@@ -132,7 +136,7 @@ async def test_while_the_broker_is_gone_all_wait_in_their_order(layer: FaultyLay
 
 async def test_they_wait_no_longer_than_they_may(layer: FaultyLayer) -> None:
     layer.fail = {"send": 1_000_000}
-    sender = Sender(Layer(layer), always_room, patience=0.01)
+    sender = Sender(Layer(layer), MemoryStore(), always_room, patience=0.01)
     with pytest.raises(Unavailable):
         await sent(sender.direct(US, to_one("one")))
     layer.fail = {}
@@ -172,7 +176,7 @@ async def test_it_waits_for_room(layer: FaultyLayer) -> None:
     async def until_room() -> None:
         await room.wait()
 
-    sender = Sender(Layer(layer), until_room)
+    sender = Sender(Layer(layer), MemoryStore(), until_room)
     sending = asyncio.create_task(sent(sender.direct(US, to_one("one"))))
     await turns()
     assert layer.calls == []
@@ -197,7 +201,7 @@ async def test_many_targets_are_sent_to(layer: FaultyLayer) -> None:
         nonlocal rounds
         rounds += 1
 
-    sender = Sender(Layer(layer), room)
+    sender = Sender(Layer(layer), MemoryStore(), room)
     await asyncio.gather(*(sender.direct(f"p.{n}", to_one(str(n))) for n in range(MANY)))
     assert rounds == 1
     assert len(layer.channels) == MANY
@@ -206,7 +210,7 @@ async def test_many_targets_are_sent_to(layer: FaultyLayer) -> None:
 async def test_what_is_for_several_hubs_goes_to_a_relay_as_one_parcel() -> None:
     """Where the layer tells which relays are in a hub's group."""
     layer = InMemoryLayer(InMemoryChannelLayer())
-    sender = Sender(layer, always_room)
+    sender = Sender(layer, MemoryStore(), always_room)
     one, other = await layer.new_channel(), await layer.new_channel()
     for hub, channel in (("a", one), ("b", one), ("b", other)):
         await layer.group_add(group_name(hub), channel)
@@ -234,10 +238,10 @@ async def test_a_layer_that_can_not_tell_its_groups_now_is_asked_again() -> None
         return await told(groups)
 
     layer.routes = routes  # type: ignore[method-assign]
-    await sent(Sender(layer, always_room).broadcast(Entry("a", "1")))
+    await sent(Sender(layer, MemoryStore(), always_room).broadcast(Entry("a", "1")))
     assert [entry.frame for entry in unpack(await layer.receive(channel))] == ["1"]
     tries.clear()
-    error = await Sender(layer, always_room, patience=0.0).broadcast(Entry("a", "2"))
+    error = await Sender(layer, MemoryStore(), always_room, patience=0.0).broadcast(Entry("a", "2"))
     assert isinstance(error, Unavailable)
 
 
@@ -264,7 +268,7 @@ async def test_two_senders_are_heard_in_one_order_also_where_they_send_much(laye
         return await deliver(messages)
 
     inner.deliver = noted  # type: ignore[method-assign]
-    sender = Sender(inner, always_room)
+    sender = Sender(inner, MemoryStore(), always_room)
     entries = [Entry("a", f"a{n}") for n in range(module._ENTRIES)] + [Entry("b", "b1"), Entry("b", "b2")]
     await sent(*map(sender.broadcast, entries))
     assert [put.get(other) for put in puts] == [None, ["b1", "b2"]]
@@ -280,10 +284,165 @@ async def test_what_is_sent_again_after_a_lost_reply_has_the_same_number(layer: 
             raise ConnectionError("the reply was lost")
 
     layer.send = send  # type: ignore[method-assign]
-    await sent(Sender(Layer(layer), always_room).direct(US, to_one("one")))
+    await sent(Sender(Layer(layer), MemoryStore(), always_room).direct(US, to_one("one")))
     first, again = [await layer.inner.receive(US) for _ in range(2)]
     assert first == again
     assert first["number"]
+
+
+# Numbers
+
+
+class Taker:
+    """A relay that takes at once, while it has room."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.is_full = False
+
+    async def room(self) -> None:
+        """There is."""
+
+    def put(self, entries: Any) -> None:
+        self.entries += entries
+
+
+async def inside(store: MemoryStore) -> tuple[Sender, Taker, InMemoryLayer, str]:
+    """A sender, and a relay in the same process."""
+    layer, taker = InMemoryLayer(InMemoryChannelLayer()), Taker()
+    channel = await layer.new_channel()
+    await layer.group_add(group_name("a"), channel)
+    layer.taken_by(channel, taker)
+    return Sender(layer, store, always_room), taker, layer, channel
+
+
+def member(client_id: str, connection: str) -> Join:
+    return Join(
+        hub="a", client_id=client_id, connection=connection, process=US, events="e", who="{}", at=0, body=""
+    )
+
+
+def seqs(entries: list[Entry]) -> list[tuple[Any, int]]:
+    return [(entry.frame, entry.seq) for entry in entries]
+
+
+async def test_broadcasts_are_numbered_and_kept(layer: FaultyLayer) -> None:
+    store = FaultyStore()
+    sender = Sender(Layer(layer), store, always_room)
+    await layer.group_add(group_name("a"), US)
+    await sent(
+        sender.broadcast(Entry("a", "1")),
+        sender.broadcast(Entry("a", "droppable"), numbered=False),
+        sender.broadcast(Entry("a", Close(4000))),
+        sender.broadcast(Entry("a", "2")),
+    )
+    entries = unpack(await layer.receive(US))
+    assert seqs(entries) == [("1", 1), ("droppable", 0), (Close(4000), 0), ("2", 2)]
+    history = await store.history("a", 0)
+    assert entries[0].epoch == history.epoch
+    assert [from_item("a", history.epoch, *item) for item in history.items] == [entries[0], entries[3]]
+    assert store.calls.count("publish") == 1
+
+
+async def test_a_number_that_may_have_been_given_is_asked_for_again(layer: FaultyLayer) -> None:
+    store = FaultyStore()
+    store.lost["publish"] = 2
+    await layer.group_add(group_name("a"), US)
+    await sent(Sender(Layer(layer), store, always_room).broadcast(Entry("a", "1")))
+    assert seqs(unpack(await layer.receive(US))) == [("1", 1)]
+    assert (await store.history("a", 0)).seq == 1
+
+
+async def test_without_the_store_what_needs_no_number_goes(layer: FaultyLayer) -> None:
+    store = FaultyStore()
+    store.fail["publish"] = [Unavailable("gone")]
+    sender = Sender(Layer(layer), store, always_room, patience=-1.0)
+    one, two = await asyncio.gather(sender.broadcast(Entry("a", "1")), sender.direct(US, to_one("2")))
+    assert isinstance(one, Unavailable)
+    assert two is None
+    assert await arrived(layer) == [["2"]]
+
+
+async def test_a_damaged_log_fails_its_own_alone(layer: FaultyLayer) -> None:
+    store = FaultyStore()
+    store.damaged.add("a")
+    await layer.group_add(group_name("b"), US)
+    sender = Sender(Layer(layer), store, always_room)
+    one, two = await asyncio.gather(sender.broadcast(Entry("a", "1")), sender.broadcast(Entry("b", "2")))
+    assert isinstance(one, Damaged)
+    assert two is None
+    assert await arrived(layer) == [["2"]]
+    sender, taker, *_ = await inside(store)
+    assert isinstance(await sender.broadcast(Entry("a", "1")), Damaged)
+    assert taker.entries == []
+
+
+async def test_a_bug_of_the_store_is_told(layer: FaultyLayer) -> None:
+    store = FaultyStore()
+    store.fail["publish"] = [KeyError("bug")]
+    with pytest.raises(KeyError):
+        await Sender(Layer(layer), store, always_room).broadcast(Entry("a", "1"))
+
+
+async def test_to_one_client_with_a_session_it_is_of_its_own_log(layer: FaultyLayer) -> None:
+    store = FaultyStore()
+    await store.apply([member("ann", "s.1"), member("bob", "raw")])
+    sender = Sender(Layer(layer), store, always_room)
+
+    def to(connection: str, frame: Any) -> Entry:
+        return Entry("a", frame, Scope.ONLY, (connection,))
+
+    await sent(
+        sender.direct(US, to("s.1", "1"), "ann"),
+        sender.direct(US, to("raw", "raw"), "bob"),
+        sender.direct(US, to("t.1", "gone"), "cy"),
+        sender.direct(US, to("s.1", "2"), "ann"),
+        sender.direct(US, to("s.1", Close(4000)), "ann"),
+        sender.direct(US, to("s.1", Close(4409))),
+    )
+    entries = unpack(await layer.receive(US))
+    assert [(entry.ids[0], entry.seq, entry.epoch) for entry in entries] == [
+        ("s", 1, ""),
+        ("raw", 0, ""),
+        ("t", 0, ""),
+        ("s", 2, ""),
+        ("s", 0, ""),
+        ("s.1", 0, ""),
+    ]
+    assert (await store.sent("a", "ann", 0)).seq == 2
+
+
+async def test_inside_one_process_numbers_cost_no_waiting() -> None:
+    store = MemoryStore()
+    sender, taker, *_ = await inside(store)
+    done = [sender.broadcast(Entry("a", text)) for text in "12"]
+    assert seqs(taker.entries) == [("1", 1), ("2", 2)]
+    assert [future.result() for future in done] == [None, None]
+
+
+async def test_a_number_that_was_given_is_not_lost_where_the_relay_is_full() -> None:
+    store = MemoryStore()
+    sender, taker, layer, channel = await inside(store)
+    taker.is_full = True
+    first = sender.broadcast(Entry("a", "1"))
+    taker.is_full = False
+    await sent(first, sender.broadcast(Entry("a", "2")))
+    assert taker.entries == []
+    assert seqs(unpack(await layer.receive(channel))) == [("1", 1), ("2", 2)]
+
+
+async def test_a_store_that_has_to_wait_is_waited_for() -> None:
+    class Slow(MemoryStore):
+        async def publish(self, publications: Any) -> Any:
+            await asyncio.sleep(0)
+            return await super().publish(publications)
+
+    failing = FaultyStore()
+    failing.fail["publish"] = [Unavailable("gone")]
+    for store in (Slow(), failing):
+        sender, _, layer, channel = await inside(store)
+        await sent(sender.broadcast(Entry("a", "1")))
+        assert seqs(unpack(await layer.receive(channel))) == [("1", 1)]
 
 
 # The pure parts

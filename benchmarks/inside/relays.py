@@ -13,8 +13,8 @@ from benchmarks.generator import Measured
 from benchmarks.inside.clients import connection
 from django_hub.conf import get_settings
 from django_hub.connection import Departure
+from django_hub.entries import Entry
 from django_hub.layers.choice import get_layer
-from django_hub.parcels import Entry
 from django_hub.relay import Relay
 from django_hub.stores.registry import get_store
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeAlias
 from channels.exceptions import ChannelFull
 
 from django_hub.backoff import waits
+from django_hub.entries import Entry
 from django_hub.exceptions import Damaged, Unavailable
-from django_hub.parcels import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ class Taker(Protocol):
 
     @property
     def is_full(self) -> bool: ...
+
+    async def room(self) -> None:
+        """Return when it is not full."""
 
     def put(self, entries: Sequence[Entry]) -> object: ...
 

@@ -18,8 +18,8 @@ import uuid
 from collections import deque
 from typing import Any
 
+from django_hub.entries import Entry
 from django_hub.layers.base import Taker, Target
-from django_hub.parcels import Entry
 
 # Parcels that may wait for one relay before those who send wait too.
 _WAITING = 64

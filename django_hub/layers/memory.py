@@ -9,9 +9,9 @@ from typing import Any
 
 from channels.layers import InMemoryChannelLayer
 
+from django_hub.entries import Entry
 from django_hub.layers.base import Layer, Message, Taker, Target
 from django_hub.layers.exchange import Exchange
-from django_hub.parcels import Entry
 
 
 class InMemoryLayer(Layer):

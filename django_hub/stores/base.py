@@ -145,7 +145,9 @@ class Store(ABC):
 
     @abstractmethod
     async def history(self, hub: str, after: int) -> History:
-        """What is kept of a hub's log with numbers above ``after``. Where there is no log it begins."""
+        """What is kept of a hub's log with numbers above ``after``. Where there is no log it begins. Where
+        it has not come as far as ``after``, it was put back to an earlier state, and the numbers that it
+        would give are known elsewhere as other items': then it begins anew, in another epoch."""
 
     @abstractmethod
     async def sent(self, hub: str, client_id: str, after: int) -> History:

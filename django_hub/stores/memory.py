@@ -503,7 +503,7 @@ class MemoryStore(Store):
 
     @staticmethod
     def _known(hub: str, client_id: str, member: _Member) -> Member:
-        _, user_id, meta, _ = read_description(member.who)
+        _, user_id, meta, presence = read_description(member.who)
         return Member(
             hub=hub,
             client_id=client_id,
@@ -513,6 +513,7 @@ class MemoryStore(Store):
             connection=member.address.connection,
             at=member.at,
             state="online" if member.until is None else "lost",
+            presence=presence,
         )
 
     def _posted_by_lost(self, hub: str, connection: str) -> int:

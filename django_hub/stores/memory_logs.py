@@ -76,7 +76,11 @@ class Logs:
 
     def history(self, hub: str, client_id: str, after: int, ttl: float, now: float) -> History:
         """``client_id`` ``""``: of the hub."""
-        epoch = self._hub(hub, ttl, now).epoch
+        whole = self._hub(hub, ttl, now)
+        if not client_id and after > whole.seq:
+            del self._logs[hub, ""]
+            whole = self._hub(hub, ttl, now)
+        epoch = whole.epoch
         log = self._logs.get((hub, client_id))
         if log is None:
             return History(epoch, 0)

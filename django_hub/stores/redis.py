@@ -555,7 +555,7 @@ def _record(name: str, named: bool, events: str, size: str | None, ttl: str | No
 
 def _member(hub: str, client_id: str, record: str) -> Member:
     connection, process, at, _, _, lost, who = record.split("\n", 6)
-    _, user_id, meta, _ = read_description(who)
+    _, user_id, meta, presence = read_description(who)
     return Member(
         hub=hub,
         client_id=client_id,
@@ -565,6 +565,7 @@ def _member(hub: str, client_id: str, record: str) -> Member:
         connection=connection,
         at=float(at),
         state="lost" if lost else "online",
+        presence=presence,
     )
 
 

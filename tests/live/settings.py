@@ -7,7 +7,7 @@ import channels_redis.core
 from demo_project.settings import *  # noqa: F403
 from demo_project.settings import CHANNEL_LAYERS, env_object
 
-ASGI_APPLICATION = "tests.live.rooms.application"
+ASGI_APPLICATION = os.environ.get("ASGI_APP", "tests.live.rooms.application")
 
 _config = CHANNEL_LAYERS["default"]["CONFIG"]
 _config |= env_object("LAYER_CONFIG")

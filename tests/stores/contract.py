@@ -45,12 +45,15 @@ from django_hub.stores.ops import (
     Claim,
     Commit,
     DeadLetter,
+    History,
     HubRecord,
     Join,
     Lease,
     Leave,
+    Number,
     Outcome,
     Post,
+    Publication,
 )
 
 DONE, FULL, UNKNOWN, REPLACED = Outcome.DONE, Outcome.FULL, Outcome.UNKNOWN, Outcome.REPLACED
@@ -1546,6 +1549,20 @@ class StoreContract:
         assert await store.count(name) == 0
         assert await told(store, name) == [f"+{name}", f"-{name} lost"]
         assert await store.hubs() == []
+
+    # A log that was put back
+
+    async def test_a_log_that_has_not_come_so_far_begins_anew(self, store):
+        def say(name):
+            return Publication(hub="lobby", item=name, id=name)
+
+        one, two = await store.publish([say("a"), say("b")])
+        assert await store.history("lobby", 2) == History(two.epoch, 2)
+        begun = await store.history("lobby", 3)
+        assert (begun.seq, begun.items) == (0, ())
+        assert begun.epoch != one.epoch
+        assert await store.publish([say("c")]) == [Number(begun.epoch, 1)]
+        assert await store.history("lobby", 0) == History(begun.epoch, 1, ((1, "c"),))
 
     # Close
 

@@ -37,9 +37,8 @@ class LogContract:
     async def test_history_tells_what_is_above_a_number(self, store):
         await store.publish(several(3))
         assert (await store.history("lobby", 1)).items == ((2, "2"), (3, "3"))
-        for after in (3, 4, 1000):
-            history = await store.history("lobby", after)
-            assert (history.seq, history.items) == (3, ())
+        history = await store.history("lobby", 3)
+        assert (history.seq, history.items) == (3, ())
 
     async def test_only_the_newest_are_kept(self, store):
         await store.publish(several(2))

@@ -5,6 +5,10 @@ local epoch, seq = log()
 local key, last = HISTORY, seq
 if ARGV[5] ~= '' then
   key, last = own_log(ARGV[5]), tonumber(redis.call('HGET', SENT, ARGV[5]) or '0')
+elseif tonumber(ARGV[6]) > seq then
+  -- Put back to an earlier state: what it would count again has other numbers elsewhere.
+  epoch, seq, last = ARGV[1], 0, 0
+  redis.call('DEL', HISTORY)
 end
 local items = {}
 if last > tonumber(ARGV[6]) then

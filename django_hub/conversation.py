@@ -1,0 +1,204 @@
+"""The talk with a client of ``hub.v1``: it connects, is welcomed, speaks, and shows that it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from django_hub import envelopes
+from django_hub.backoff import waits
+from django_hub.connection import Connection, Departure
+from django_hub.entries import Entry, from_item
+from django_hub.envelopes import Connect, NotSpoken, Ping, Recovered, Said
+from django_hub.exceptions import Refused, Unavailable
+from django_hub.presence import shown
+from django_hub.receivers import receivers
+from django_hub.relay import Relay
+from django_hub.stores.ops import Outcome
+from django_hub.tokens import CLOSE_TOKEN, make_token, read_token
+from django_hub.wires.base import Outgoing, Wire
+from django_hub.wires.held import HeldWire
+
+logger = logging.getLogger(__name__)
+
+CLOSE_NOT_SPOKEN = 4400
+CLOSE_SILENT = 4408
+
+# A client has so many seconds to say what it comes with.
+_CONNECT_WITHIN = 10.0
+# And is taken for gone when nothing was heard of it for so many heartbeats.
+_SILENT = 2.5
+# Messages that `on_message` may post for one of its client: each has a number of its own, the same again
+# where the client sends that one again.
+_POSTS = 1024
+
+_Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class Conversation:
+    """One socket's. The consumer's hooks have let the client in already."""
+
+    def __init__(self, relay: Relay, wire: Wire, scope: Mapping[str, Any], heartbeat: float) -> None:
+        self._relay = relay
+        self._wire = wire
+        self._scope = scope
+        self._heartbeat = heartbeat
+        self._connect = Connect()
+        self._session = uuid.uuid4().hex
+        self._clock = asyncio.get_running_loop().time
+        self._heard = self._clock()
+        self._taking = False
+        self._watch: asyncio.TimerHandle | None = None
+
+    @property
+    def session(self) -> str:
+        return self._session
+
+    async def opened(self, receive: _Receive, hub: str, client_id: str, given: bool) -> str | None:
+        """Hear what the client comes with, and return its id; None: it ended before.
+
+        ``given``: the id is what the project calls it, and not one of ours. Raises `Refused`.
+        """
+        try:
+            async with asyncio.timeout(_CONNECT_WITHIN):
+                message = await receive()
+        except TimeoutError:
+            raise Refused(CLOSE_SILENT, "no connect came") from None
+        if message["type"] == "websocket.disconnect":
+            return None
+        match self._read(message.get("text") or message.get("bytes") or b""):
+            case Connect() as connect:
+                self._connect = connect
+            case _:
+                raise Refused(CLOSE_NOT_SPOKEN, "the first frame is a connect")
+        if connect.token is not None:
+            known, session = read_token(connect.token, hub, self._scope)
+            if given and known != client_id:
+                raise Refused(CLOSE_TOKEN, "the session token is another client's: connect without it")
+            client_id, self._session = known, session
+        return client_id
+
+    async def welcome(self, connection: Connection, presence: bool) -> None:
+        """Tell a client that has joined where it stands, what it missed, and then what came meanwhile."""
+        held = connection.wire
+        try:
+            for frame in await self._patiently(lambda: self._welcome(connection, presence)):
+                self._wire.write(Outgoing(frame))
+        finally:
+            if isinstance(held, HeldWire):
+                connection.wire = held.open()
+                self._relay.fanout.changed(connection)
+        self._look(weakref.ref(connection))
+
+    async def _welcome(self, connection: Connection, presence: bool) -> list[str | bytes]:
+        hub, connect = connection.hub, self._connect
+        await self._relay.ordering.settle(hub)
+        resumed = connection.joined is not None and connection.joined.result() is Outcome.RESUMED
+        epoch, seq = connection.position
+        recovered: Recovered = "new"
+        missed: list[Entry] = []
+        if connect.epoch is not None:
+            known = await self._relay.ordering.since(hub, connect.epoch, connect.seq, seq)
+            recovered = "no" if known is None else "yes"
+            if known is not None:
+                missed, seq = known, connect.seq
+        sent = await self._relay.store.sent(hub, connection.client_id, connect.direct if resumed else 0)
+        self._relay.ordering.begin_client(connection, sent.seq)
+        direct = sent.seq
+        if resumed:
+            if sent.seq - connect.direct == len(sent.items):
+                direct = connect.direct
+                missed += [from_item(hub, "", number, item) for number, item in sent.items]
+            else:
+                recovered = "no"
+        members = [shown(member) async for member in self._members(hub)] if presence else None
+        fields = {
+            "client": connection.client_id,
+            "hub": hub,
+            "epoch": epoch,
+            "seq": seq,
+            "direct": direct,
+            "recovered": recovered,
+            "resumed": resumed,
+            "heartbeat": self._heartbeat,
+            "grace": connection.grace,
+            "token": make_token(hub, connection.client_id, self._session, self._scope),
+        }
+        if members is not None:
+            fields["presence"] = members
+        mine = {connection.key: connection}
+        return [
+            envelopes.hello(**fields),
+            *(envelopes.of(entry) for entry in missed if any(receivers(mine, entry))),
+        ]
+
+    async def _members(self, hub: str) -> Any:
+        after = ""
+        while page := await self._relay.store.members(hub, after):
+            for member in page:
+                yield member
+            after = page[-1].client_id
+
+    async def take(
+        self,
+        connection: Connection,
+        frame: str | bytes,
+        on_message: Callable[[str | bytes], Awaitable[None]],
+    ) -> None:
+        """What the client sent; a message is acknowledged when ``on_message`` returns. Raises `Refused`."""
+        self._heard = self._clock()
+        match self._read(frame):
+            case Ping():
+                connection.write(Outgoing(envelopes.PONG))
+            case Said(number, data, wants_reply):
+                connection.numbered = max(connection.numbered, number * _POSTS)
+                connection.request = number if wants_reply else None
+                self._taking = True
+                try:
+                    await on_message(data)
+                finally:
+                    self._taking = False
+                    self._heard = self._clock()
+                if connection.left is None:
+                    connection.write(Outgoing(envelopes.ack(number)))
+            case Connect():
+                raise Refused(CLOSE_NOT_SPOKEN, "connect comes once")
+
+    def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _look(self, reference: weakref.ref[Connection]) -> None:
+        connection = reference()
+        if connection is None or connection.left is not None:
+            return
+        most = self._heartbeat * _SILENT
+        # While its message waits for room, it is we who don't listen.
+        silent = 0.0 if self._taking else self._clock() - self._heard
+        if silent > most:
+            error = "nothing was heard of the client"
+            connection.ended(connection, Departure(reason="read", code=CLOSE_SILENT, error=error))
+            return
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(most - silent + 0.01, self._look, reference)
+
+    @staticmethod
+    def _read(frame: str | bytes) -> envelopes.FromClient:
+        try:
+            return envelopes.read(frame)
+        except NotSpoken as error:
+            raise Refused(CLOSE_NOT_SPOKEN, str(error)) from None
+
+    @staticmethod
+    async def _patiently(ask: Callable[[], Awaitable[list[str | bytes]]]) -> list[str | bytes]:
+        pauses = waits()
+        while True:
+            try:
+                return await ask()
+            except Unavailable as error:
+                logger.warning("A client waits for its welcome: %s", error)
+                await asyncio.sleep(next(pauses))

@@ -1,0 +1,45 @@
+"""Session tokens: with one, a client that lost its connection is the same client again.
+
+A token is signed with Django's ``SECRET_KEY`` and is good for one hub, one client id and one login: that of
+the user, of this Django session, with this password. Logging out ends it, as does a new password. Whoever
+has it and the login's cookie is the client, so it belongs into no address and no log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core import signing
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+from django_hub.exceptions import Refused
+
+CLOSE_TOKEN = 4401
+
+_SALT = "django_hub.session"
+
+
+def make_token(hub: str, client_id: str, session: str, scope: Mapping[str, Any]) -> str:
+    return signing.dumps([hub, client_id, session, _login(scope)], salt=_SALT)
+
+
+def read_token(token: str, hub: str, scope: Mapping[str, Any]) -> tuple[str, str]:
+    """Client id and session of a token. Raises `Refused` (4401) where it is not good here, or any more."""
+    try:
+        match signing.loads(token, salt=_SALT):
+            case [str(of_hub), str(client_id), str(session), str(login)] if of_hub == hub:
+                if constant_time_compare(login, _login(scope)):
+                    return client_id, session
+    except (signing.BadSignature, ValueError):
+        pass
+    raise Refused(CLOSE_TOKEN, "the session token is not valid: connect without it")
+
+
+def _login(scope: Mapping[str, Any]) -> str:
+    user = scope.get("user")
+    if user is None or not user.is_authenticated:
+        return ""
+    password = getattr(user, "get_session_auth_hash", str)()
+    key = getattr(scope.get("session"), "session_key", None)
+    return salted_hmac(_SALT, f"{user.pk}\n{key}\n{password}", algorithm="sha256").hexdigest()

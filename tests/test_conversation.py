@@ -1,0 +1,311 @@
+"""The talk with a client of ``hub.v1``, in one process; `tests/live/test_talks.py` has real servers."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from django_hub import conversation
+from django_hub.api import hub_broadcast, hub_member, hub_send, hub_update
+from django_hub.consumers import HubConsumer
+from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
+from django_hub.exceptions import Unavailable
+from django_hub.messages import Close, Json
+from tests.apps import EVENTS, World
+from tests.apps import world as world
+from tests.live.servers import SCALE
+from tests.sockets import Closed, Socket, until, websocket_scope
+
+
+class Room(HubConsumer):
+    events = EVENTS
+    grace = 1.0 * SCALE
+    presence = True
+
+    async def authorize(self) -> bool:
+        return True
+
+
+class Brief(Room):
+    grace = 0.05
+    presence = False
+
+
+class Moody(Room):
+    """Posts each message twice, or not at all; and speaks past the hub."""
+
+    presence = False
+
+    async def on_message(self, data: str | bytes) -> None:
+        if data == "fail":
+            raise ValueError("asked to")
+        if data == "direct":
+            await self.send({"to": "you alone"})
+        elif data == "close":
+            await self.close(4001, "asked to")
+        else:
+            await self.post(data)
+            await self.post(data)
+
+
+def kinds(world: World) -> list[type[Event]]:
+    return [type(event) for event in world.events]
+
+
+class Talk:
+    """One client, over as many sockets as it takes."""
+
+    def __init__(self, world: World, consumer: type[HubConsumer] = Room) -> None:
+        self.world = world
+        self.consumer = consumer
+        self.hello: dict[str, Any] = {}
+        self.socket: Socket
+
+    async def come(self, **fields: Any) -> dict[str, Any]:
+        scope = websocket_scope("lobby", subprotocols=["hub.v1"])
+        self.socket = await self.world.open(self.consumer.as_asgi(), scope)
+        self.say(type="connect", **fields)
+        self.hello = await self.next("hello")
+        return self.hello
+
+    async def back(self, **fields: Any) -> dict[str, Any]:
+        known = {name: self.hello[name] for name in ("token", "epoch", "seq", "direct")}
+        return await self.come(**known | fields)
+
+    def say(self, **fields: Any) -> None:
+        self.socket.send_nowait(json.dumps(fields))
+
+    async def next(self, *types: str) -> dict[str, Any]:
+        while True:
+            frame = json.loads(await self.socket.receive())
+            if not types or frame["type"] in types:
+                return frame
+
+    async def drop(self) -> None:
+        self.socket.disconnect(1006)
+        await self.socket.ended()
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(conversation, "_CONNECT_WITHIN", 0.05)
+    return
+
+
+async def test_hello_says_where_a_newcomer_stands(world: World) -> None:
+    await hub_broadcast("lobby", "before")
+    hello = await Talk(world).come()
+    assert (hello["recovered"], hello["resumed"], hello["direct"]) == ("new", False, 0)
+    assert (hello["hub"], hello["grace"], hello["heartbeat"]) == ("lobby", Room.grace, 25.0)
+    assert hello["presence"] == [{"client": hello["client"], "user": None, "meta": {}, "state": "online"}]
+
+
+async def test_data_comes_as_it_was_sent(world: World) -> None:
+    talk = Talk(world)
+    hello = await talk.come()
+    for message in ("text", Json([1]), {"a": None}, Json("json")):
+        await hub_broadcast("lobby", message)
+    await hub_send(hello["client"], "for you", hub="lobby")
+    frames = [await talk.next("message") for _ in range(5)]
+    assert [frame["data"] for frame in frames] == ["text", [1], {"a": None}, "json", "for you"]
+    numbers = [frame["seq"] for frame in frames[:4]]
+    assert numbers == list(range(numbers[0], numbers[0] + 4))
+    assert frames[4]["direct"] == 1
+
+
+async def test_who_drops_and_is_back_is_the_same_member(world: World) -> None:
+    talk = Talk(world)
+    first = await talk.come()
+    await talk.drop()
+    await until(lambda: Lost in kinds(world))
+    member = await hub_member("lobby", first["client"])
+    assert member is not None
+    assert member.state == "lost"
+    await hub_broadcast("lobby", "missed")
+    assert await hub_send(first["client"], "for you", hub="lobby")
+    again = await talk.back()
+    assert (again["client"], again["recovered"], again["resumed"]) == (first["client"], "yes", True)
+    assert (await talk.next("message"))["data"] == "missed"
+    assert (await talk.next("message"))["data"] == "for you"
+    await until(lambda: Resumed in kinds(world))
+    assert kinds(world) == [Joined, Lost, Resumed]
+
+
+async def test_a_second_connection_takes_the_place_of_the_first(world: World) -> None:
+    talk = Talk(world)
+    await talk.come()
+    old = talk.socket
+    assert (await talk.back())["resumed"]
+    assert await old.close_code() == 4409
+    await old.leave()
+    await until(lambda: Resumed in kinds(world))
+    await hub_broadcast("lobby", "still here")
+    assert (await talk.next("message"))["data"] == "still here"
+    assert Left not in kinds(world)
+
+
+async def test_who_stays_away_is_gone_when_its_grace_is_over(world: World) -> None:
+    talk = Talk(world, Brief)
+    await talk.come()
+    await talk.drop()
+    await until(lambda: Left in kinds(world))
+    assert kinds(world) == [Joined, Lost, Left]
+    left = world.events[-1]
+    assert isinstance(left, Left)
+    assert (left.reason, left.code) == ("read", 1006)
+
+
+@pytest.mark.parametrize("code", [1000, 1001])
+async def test_who_is_done_leaves_at_once(world: World, code: int) -> None:
+    talk = Talk(world)
+    await talk.come()
+    talk.socket.disconnect(code)
+    await talk.socket.ended()
+    await until(lambda: Left in kinds(world))
+    assert Lost not in kinds(world)
+
+
+async def test_what_is_not_a_member_any_more_is_said_to_be_new(world: World) -> None:
+    talk = Talk(world, Brief)
+    await talk.come()
+    await talk.drop()
+    await until(lambda: Left in kinds(world))
+    await hub_broadcast("lobby", "missed")
+    again = await talk.back()
+    assert (again["recovered"], again["resumed"]) == ("yes", False)
+    assert (await talk.next("message"))["data"] == "missed"
+
+
+async def test_messages_are_acknowledged_and_taken_once(world: World) -> None:
+    talk = Talk(world)
+    await talk.come()
+    talk.say(type="message", id=1, data={"a": 1})
+    talk.say(type="request", id=2, data="text")
+    assert (await talk.next("ack"))["id"] == 1
+    assert (await talk.next("ack"))["id"] == 2
+    await talk.drop()
+    await talk.back()
+    talk.say(type="request", id=2, data="text")
+    talk.say(type="message", id=3, data=None)
+    assert (await talk.next("ack"))["id"] == 2
+    assert (await talk.next("ack"))["id"] == 3
+    await until(lambda: kinds(world).count(Message) == 3)
+    said = [event for event in world.events if isinstance(event, Message)]
+    assert [event.data for event in said] == ['{"a":1}', "text", "null"]
+    assert [event.request for event in said] == [None, 2, None]
+    assert await said[1].reply({"yes": True})
+    reply = await talk.next("reply")
+    assert (reply["id"], reply["data"]) == (2, {"yes": True})
+    assert await said[1].reply(b"bytes") is True
+    assert await said[0].reply("nobody asked") is False
+    talk.socket.disconnect(1000)
+    await until(lambda: Left in kinds(world))
+    assert await said[1].reply("nobody is there") is False
+
+
+async def test_what_one_message_posts_has_numbers_of_its_own(world: World) -> None:
+    talk = Talk(world, Moody)
+    await talk.come()
+    for _ in range(2):
+        talk.say(type="message", id=1, data="twice")
+        await talk.next("ack")
+        await talk.drop()
+        await talk.back()
+    await until(lambda: kinds(world).count(Resumed) == 2)
+    assert kinds(world).count(Message) == 2
+    talk.say(type="message", id=2, data="direct")
+    assert await talk.next("message") == {"type": "message", "data": {"to": "you alone"}}
+
+
+@pytest.mark.parametrize(("word", "code", "returns"), [("close", 4001, False), ("fail", 1011, True)])
+async def test_a_close_is_told_before(world: World, word: str, code: int, returns: bool) -> None:
+    talk = Talk(world, Moody)
+    await talk.come()
+    talk.say(type="message", id=1, data=word)
+    with contextlib.suppress(Closed):
+        closing = await talk.next("closing")
+        assert (closing["code"], closing["reconnect"]) == (code, returns)
+    assert await talk.socket.close_code() == code
+
+
+async def test_a_hub_that_closes_all_tells_them(world: World) -> None:
+    talk = Talk(world)
+    await talk.come()
+    await hub_broadcast("lobby", Close(4001, "for all"))
+    closing = await talk.next("closing")
+    assert (closing["code"], closing["reason"], closing["reconnect"]) == (4001, "for all", False)
+    assert await talk.socket.close_code() == 4001
+
+
+async def test_presence_tells_each_change(world: World) -> None:
+    ann, bob = Talk(world), Talk(world)
+    await ann.come()
+    name = (await bob.come())["client"]
+    assert await hub_update(name, {"mood": "glad"}, "lobby")
+    await bob.drop()
+    changes = []
+    while len(changes) < 3:
+        frame = await ann.next("presence")
+        if frame["member"]["client"] == name:
+            changes.append((frame["event"], frame["member"]["state"], frame["member"]["meta"]))
+    assert changes == [
+        ("joined", "online", {}),
+        ("updated", "online", {"mood": "glad"}),
+        ("lost", "lost", {"mood": "glad"}),
+    ]
+    assert Updated in kinds(world)
+    assert not await hub_update("nobody", {}, "lobby")
+
+
+async def test_a_client_that_says_nothing_is_lost(world: World) -> None:
+    class Hasty(Room):
+        heartbeat = 0.02
+
+    talk = Talk(world, Hasty)
+    await talk.come()
+    assert await talk.socket.close_code() == 4408
+    await until(lambda: Lost in kinds(world))
+
+
+async def test_who_shows_that_it_is_there_stays(world: World) -> None:
+    class Lively(Room):
+        heartbeat = 0.2
+
+    talk = Talk(world, Lively)
+    await talk.come()
+    ends = asyncio.get_running_loop().time() + 0.8
+    while asyncio.get_running_loop().time() < ends:
+        talk.say(type="ping")
+        await talk.next("pong")
+        await asyncio.sleep(0.05)
+
+
+async def test_a_client_must_say_what_it_comes_with(world: World, short: None) -> None:
+    scope = websocket_scope("lobby", subprotocols=["hub.v1"])
+    socket = await world.open(Room.as_asgi(), scope)
+    assert await socket.close_code() == 4408
+
+
+async def test_one_that_goes_before_it_connects_was_never_there(world: World) -> None:
+    scope = websocket_scope("lobby", subprotocols=["hub.v1"])
+    socket = await world.open(Room.as_asgi(), scope)
+    socket.disconnect()
+    await socket.ended()
+    assert world.events == []
+
+
+async def test_a_welcome_waits_for_the_store(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, tries = world.store.sent, []
+
+    async def away(*args: Any) -> Any:
+        tries.append(args)
+        if len(tries) < 3:
+            raise Unavailable("away")
+        return await sent(*args)
+
+    monkeypatch.setattr(world.store, "sent", away)
+    assert (await Talk(world).come())["recovered"] == "new"
+    assert len(tries) == 3
