@@ -13,6 +13,7 @@ class ChatConsumer(HubConsumer):
     """One websocket. What it receives goes into the mailbox; ``ChatEvents`` does the rest."""
 
     events = "chat-events"
+    presence = True  # pages show who is here, and whose connection is lost
 
     async def authorize(self) -> bool:
         return True  # an open chat; the default lets only users in who are logged in

@@ -47,6 +47,11 @@ class ChatEvents(HubEvents):
         if not is_name(to) or not await hub_send(to, told, hub=event.hub):
             raise MessageError(f"nobody here is called {shown(to)}")
 
+    async def typing(self, event: Message, _fields: Fields) -> None:
+        # Nobody needs it later: where a client is slow or away it may be left out.
+        typing = {"type": "typing", "client": event.client_id}
+        await hub_broadcast(event.hub, typing, droppable=True, exclude=[event.client_id])
+
     async def who(self, event: Message, _fields: Fields) -> None:
         await self.send_members(event.hub, event.client_id)
 
@@ -57,6 +62,7 @@ class ChatEvents(HubEvents):
     handlers: ClassVar[dict[str, Callable[["ChatEvents", Message, Fields], Awaitable[None]]]] = {
         "say": say,
         "tell": tell,
+        "typing": typing,
         "who": who,
     }
 

@@ -9,8 +9,8 @@ export class Composer {
   #onPicked;
   picked = null;
 
-  // onSend({text, to}) says whether it went out; onPicked(name or null) when the addressee changes.
-  constructor(form, { onSend, onPicked }) {
+  // onSend({text, to}); onTyping({to}) at each change; onPicked(name or null) when the addressee changes.
+  constructor(form, { onSend, onTyping, onPicked }) {
     const find = (id) => form.querySelector(`#${id}`);
     this.#form = form;
     this.#text = find("text");
@@ -23,7 +23,10 @@ export class Composer {
     addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.picked !== null) this.pick(null);
     });
-    this.#text.addEventListener("input", () => this.#fit());
+    this.#text.addEventListener("input", () => {
+      this.#fit();
+      if (this.#text.value.trim()) onTyping({ to: this.picked });
+    });
     this.#text.addEventListener("keydown", (event) => {
       // Enter also ends a word in an input method: that one is not ours.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -33,7 +36,8 @@ export class Composer {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const text = this.#text.value.trim();
-      if (!text || !onSend({ text, to: this.picked })) return; // not sent: the words stay
+      if (!text || this.#send.disabled) return; // nobody would take them: the words stay
+      onSend({ text, to: this.picked });
       this.#text.value = "";
       this.#fit();
       this.#text.focus();

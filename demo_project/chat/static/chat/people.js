@@ -1,4 +1,4 @@
-// The list of who is here, always sorted.
+// The list of who is here, always sorted, and whose connection is lost.
 
 import { badge, colour, label } from "./names.js";
 
@@ -18,36 +18,38 @@ export class People {
     this.#onPick = onPick;
   }
 
-  has(name) {
-    return this.#items.has(name);
-  }
-
-  add(name) {
-    if (this.has(name)) return;
-    const item = this.#item(name);
-    const after = [...this.#items.keys()].filter((other) => inOrder(name, other) < 0).sort(inOrder)[0];
-    this.#list.insertBefore(item, this.#items.get(after) ?? null);
-    this.#items.set(name, item);
+  // The members as the hub tells them. Only what differs changes: a focused name keeps the focus.
+  replace(members) {
+    const here = new Map(members.map(({ client, state }) => [client, state]));
+    for (const [name, item] of this.#items) {
+      if (here.has(name)) continue;
+      item.remove();
+      this.#items.delete(name);
+    }
+    for (const [name, state] of here) {
+      if (!this.#items.has(name)) this.#add(name);
+      this.#show(this.#items.get(name), state);
+    }
     this.#count.textContent = this.#items.size;
-  }
-
-  remove(name) {
-    this.#items.get(name)?.remove();
-    this.#items.delete(name);
-    this.#count.textContent = this.#items.size;
-  }
-
-  // Only what differs changes: a focused name keeps the focus.
-  replace(names) {
-    const here = new Set(names);
-    [...this.#items.keys()].filter((name) => !here.has(name)).forEach((name) => this.remove(name));
-    names.forEach((name) => this.add(name));
   }
 
   mark(picked) {
     for (const [name, item] of this.#items) {
       item.firstElementChild.ariaPressed = name === this.#me ? null : String(name === picked);
     }
+  }
+
+  #add(name) {
+    const item = this.#item(name);
+    const after = [...this.#items.keys()].filter((other) => inOrder(name, other) < 0).sort(inOrder)[0];
+    this.#list.insertBefore(item, this.#items.get(after) ?? null);
+    this.#items.set(name, item);
+  }
+
+  #show(item, state) {
+    if (item.dataset.state === state) return;
+    item.dataset.state = state;
+    item.querySelector(".away").textContent = state === "lost" ? "reconnecting" : "";
   }
 
   #item(name) {
@@ -67,6 +69,9 @@ export class People {
       person.ariaPressed = "false";
       person.addEventListener("click", () => this.#onPick(name));
     }
+    const away = document.createElement("span");
+    away.className = "away";
+    person.append(away);
     const item = document.createElement("li");
     item.append(person);
     return item;

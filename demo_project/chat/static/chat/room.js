@@ -1,10 +1,15 @@
-// A room: joins the socket, the people, the log and the composer.
+// A room: joins the hub, the people, the log and the composer.
 
+import { connect } from "../django_hub/hub.js";
 import { Composer } from "./composer.js";
-import { Connection } from "./connection.js";
 import { Log } from "./log.js";
 import { guestName } from "./names.js";
 import { People } from "./people.js";
+import { Status } from "./status.js";
+import { Typing } from "./typing.js";
+
+// Seconds: the longest bound of a wait between two tries, for someone sits there and looks.
+const MOST = 10;
 
 const find = (id) => document.getElementById(id);
 const { name: given, socket } = find("chat").dataset;
@@ -14,20 +19,34 @@ const title = document.title;
 find("me").textContent = me;
 
 const log = new Log(find("log"), find("newer"));
+const typing = new Typing(find("typing"));
+const status = new Status(find("state"), find("unsent"), { onAgain: () => enter() });
 const people = new People(find("people"), find("people-count"), {
   me,
   onPick: (name) => composer.pick(name),
 });
 const composer = new Composer(find("composer"), {
   onPicked: (name) => people.mark(name),
+  onTyping: ({ to }) => {
+    // What is written to one person is nobody else's business. And nobody cares later that we did.
+    if (to === null && hub.state === "online" && typing.due()) hub.send({ type: "typing" }).catch(() => {});
+  },
   onSend: ({ text, to }) => {
-    if (to === null) return connection.send({ type: "say", text });
+    typing.done();
+    send(to === null ? { type: "say", text } : { type: "tell", to, text });
     // What is told comes back to nobody, so the teller's own copy is written here.
-    const sent = connection.send({ type: "tell", to, text });
-    if (sent) log.say({ from: me, text, mark: `only to ${to}`, mine: true });
-    return sent;
+    if (to !== null) log.say({ from: me, text, mark: `only to ${to}`, mine: true });
   },
 });
+
+// Where the connection is lost it goes out with the next one: the hub keeps it until then.
+async function send(message) {
+  try {
+    await status.sending(hub.send(message));
+  } catch (error) {
+    log.note(`Not sent: “${message.text}” (${error.message})`, "error");
+  }
+}
 
 const moved = new Set(); // names whose connection was replaced: they come straight back
 let unread = 0;
@@ -37,67 +56,59 @@ function setUnread(count) {
   document.title = unread ? `(${unread}) ${title}` : title;
 }
 
+function say(said) {
+  typing.hide(said.from);
+  log.say(said);
+  if (document.hidden) setUnread(unread + 1);
+}
+
+// The application's own messages. Who is here ("members" to other clients) the hub tells us by itself.
 const handlers = {
-  members: ({ members }) => {
-    moved.clear();
-    people.replace(members);
-    people.mark(composer.picked);
-  },
   joined: ({ client }) => {
-    people.add(client);
-    people.mark(composer.picked);
     if (!moved.delete(client)) log.note(client === me ? "You joined" : `${client} joined`);
   },
   left: ({ client, reason }) => {
     if (reason === "replaced") return moved.add(client);
-    people.remove(client);
+    typing.hide(client);
     log.note(reason === "lost" ? `${client} was lost` : `${client} left`);
   },
-  said: ({ client, text }) => {
-    log.say({ from: client, text, mine: client === me });
-    if (document.hidden) setUnread(unread + 1);
-  },
-  told: ({ client, text }) => {
-    log.say({ from: client, text, mark: "only to you" });
-    if (document.hidden) setUnread(unread + 1);
-  },
+  said: ({ client, text }) => say({ from: client, text, mine: client === me }),
+  told: ({ client, text }) => say({ from: client, text, mark: "only to you" }),
+  typing: ({ client }) => typing.show(client),
   error: ({ error }) => log.note(error, "error"),
 };
 
-function onMessage(data) {
-  if (typeof data !== "string") return log.note(`${data.byteLength} bytes of data came in`);
-  const message = JSON.parse(data);
-  handlers[message.type]?.(message);
+function onMessage({ data }) {
+  if (data instanceof Uint8Array) return log.note(`${data.byteLength} bytes of data came in`);
+  handlers[data.type]?.(data);
 }
 
-// Each: what it says, and what the button beside it offers.
-const states = {
-  connecting: ["Connecting…", ""],
-  connected: ["Connected", ""],
-  lost: ["Connection lost.", "Try now"],
-  replaced: ["Open in another window", "Use it here"],
-  refused: ["Not let in", ""],
-};
-
-function onState({ state, seconds }) {
-  const [text, action] = states[state];
-  find("state").dataset.state = state;
-  find("state-text").textContent = text;
-  // Apart from the text, and hidden from screen readers: they would read out every second of it.
-  find("state-wait").textContent = seconds ? `Next try in ${seconds} s` : "";
-  find("retry").textContent = action;
-  find("retry").hidden = !action;
-  composer.enable(state === "connected");
-  if (state === "replaced") people.replace([]);
+function onState(state) {
+  status.show(state);
+  composer.enable(state.state !== "closed");
+  if (state.state === "closed") people.replace([]);
 }
 
-const address = new URL(socket, location.href);
-address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-address.search = new URLSearchParams({ name: me });
-const connection = new Connection(address, { onState, onMessage });
+function onResync() {
+  moved.clear();
+  log.note("You were away too long: what was said meanwhile is not kept any more", "gap");
+}
 
-find("retry").addEventListener("click", () => connection.open());
+let hub;
+
+function enter() {
+  hub = connect(`${socket}?${new URLSearchParams({ name: me })}`, { most: MOST });
+  hub.on("message", onMessage);
+  hub.on("presence", (groups) => {
+    people.replace(groups.flatMap((group) => group.metas));
+    people.mark(composer.picked);
+  });
+  hub.on("resync", onResync);
+  hub.on("state", onState);
+  onState({ state: hub.state });
+}
+
 document.addEventListener("visibilitychange", () => document.hidden || setUnread(0));
-connection.open();
+enter();
 // On a phone the focus would bring up the keyboard over the half of the page.
 if (matchMedia("(pointer: fine)").matches) find("text").focus({ preventScroll: true });
