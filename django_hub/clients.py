@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from django_hub.backoff import waits
 from django_hub.batching import Batcher, Failed
 from django_hub.connection import Connection, Departure
+from django_hub.departures import CLOSE_SERVICE_RESTART
 from django_hub.entries import Entry, Scope
 from django_hub.exceptions import Unavailable
 from django_hub.fanout import Fanout
@@ -57,8 +59,7 @@ class Clients:
         self._count = 0
         #: Who may be back, and when that is over.
         self._lost: dict[Connection, asyncio.TimerHandle] = {}
-        # Those of the same session whose place a newer one takes here: nothing else tells them.
-        self._older: dict[str, Connection] = {}
+        self._ending = False
         self._giving_up: set[asyncio.Task[None]] = set()
         self._entering: Batcher[Connection, None] = Batcher(self._enter)
 
@@ -74,14 +75,10 @@ class Clients:
         """
         connection.ended = self._ended
         self._count += 1
+        self._ending = False
         await asyncio.shield(self._entering.put(connection))
-        if connection.joined is not None:
-            outcome = await asyncio.shield(connection.joined)
-            if older := self._older.pop(connection.id, None):
-                # Not before: its Leave must find that it is another connection's.
-                self._drop_replaced(older)
-            if outcome is Outcome.REPLACED:
-                self._drop_replaced(connection)
+        if connection.joined is not None and await asyncio.shield(connection.joined) is Outcome.REPLACED:
+            self._drop_replaced(connection)
         return connection.left is None
 
     async def post(self, connection: Connection, data: str | bytes) -> bool:
@@ -146,8 +143,13 @@ class Clients:
         self._fanout.remove(connection)
         connection.joined = self._outbox.put(connection.join_op(self._process, again=True))
         self._fanout.add(connection)
-        if await asyncio.shield(connection.joined) is Outcome.REPLACED:
+        outcome = await asyncio.shield(connection.joined)
+        if outcome is Outcome.REPLACED:
             self._drop_replaced(connection)
+        elif outcome is Outcome.DONE and connection.session:
+            # Another member than its client takes itself for: a new hello says so.
+            error = "the server had lost the client"
+            self._ended(connection, Departure(reason="read", code=CLOSE_SERVICE_RESTART, error=error))
 
     async def all_join_again(self, asked: float) -> None:
         """As `join_again`, for all that are members here and have not done so since then (loop's time)."""
@@ -155,15 +157,20 @@ class Clients:
 
     def all_leave(self, departure: Departure) -> list[asyncio.Task[None]]:
         """As `leave`, for all that are members here. Who is lost is from now on for others to `reap`."""
+        self._ending = True
         lost, self._lost = self._lost, {}
         for timer in lost.values():
             timer.cancel()
             self._let_go()
         return [self.leave(connection, departure) for connection in self._fanout]
 
-    def close_replaced(self, hub: str, address: Address) -> None:
-        """Close a socket, here or elsewhere, whose client id a newer connection has."""
-        frame = Close(CLOSE_REPLACED, "replaced")
+    def close_replaced(self, hub: str, address: Address, resumed: bool) -> None:
+        """Close a socket, here or elsewhere, whose client id a newer connection has.
+
+        ``resumed``: one of the same client. That one may have come late, and the client be here: so who is
+        told may return.
+        """
+        frame = Close(CLOSE_SERVICE_RESTART, "resumed") if resumed else Close(CLOSE_REPLACED, "replaced")
         entry = Entry(hub, frame, Scope.ONLY, (address.connection,))
         self._sender.direct(address.process, entry).add_done_callback(_log)
 
@@ -179,10 +186,12 @@ class Clients:
         results: list[Failed | None] = []
         for connection, error in zip(connections, entered, strict=True):
             if connection.left is None and error is None:
-                if older := self._fanout.get(connection.hub, connection.key):
-                    self._older[connection.id] = older
+                older = self._fanout.get(connection.hub, connection.key)
                 connection.joined = self._outbox.put(connection.join_op(self._process))
                 self._fanout.add(connection)
+                if older is not None:
+                    # Of the same session. Not before: its Leave must find that it is another's.
+                    connection.joined.add_done_callback(functools.partial(self._resumed, older))
             else:
                 self._groups.leave(group_name(connection.hub))
             results.append(Failed(error) if isinstance(error, Exception) else None)
@@ -222,8 +231,12 @@ class Clients:
         """
         if connection.joined is not None:
             await asyncio.wait([connection.joined])
-            await self._outbox.put(connection.lose_op(departure))
-        if departure.reason == "shutdown":
+            try:
+                await self._outbox.put(connection.lose_op(departure))
+            except BaseException:
+                self._let_go()
+                raise
+        if self._ending or departure.code == CLOSE_SERVICE_RESTART:
             self._let_go()
             return
         loop = asyncio.get_running_loop()
@@ -257,6 +270,10 @@ class Clients:
         connection = reference()
         if connection is not None:
             self.leave(connection, departure)
+
+    def _resumed(self, older: Connection, _: asyncio.Future[Outcome]) -> None:
+        self.leave(older, Departure(reason="replaced"))
+        older.close(CLOSE_SERVICE_RESTART, "resumed")
 
     def _drop_replaced(self, connection: Connection) -> None:
         """Another connection has its client id: the store posted its Left, only the socket is to go."""

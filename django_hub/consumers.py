@@ -21,7 +21,7 @@ from django_hub.envelopes import SUBPROTOCOL, closing
 from django_hub.envelopes import message as envelope
 from django_hub.exceptions import InvalidBound, InvalidName, Refused
 from django_hub.members import plain_meta
-from django_hub.messages import Close, Sendable, encode
+from django_hub.messages import Close, Sendable, encode, is_longer
 from django_hub.names import (
     DEFAULT_EVENTS,
     new_client_id,
@@ -257,7 +257,9 @@ class HubConsumer(AsyncConsumer):
     async def _live(self, receive: _Receive) -> None:
         if self._talk is not None:
             try:
-                client_id = await self._talk.opened(receive, self.hub, self.client_id, self._given)
+                client_id = await self._talk.opened(
+                    receive, self.max_message_bytes, self.hub, self.client_id, self._given
+                )
             except Refused as refusal:
                 self._refuse(refusal)
                 return
@@ -325,7 +327,7 @@ class HubConsumer(AsyncConsumer):
             data = message.get("text")
             if data is None:
                 data = message.get("bytes") or b""
-            if _is_longer(data, self.max_message_bytes):
+            if is_longer(data, self.max_message_bytes):
                 self._end(CLOSE_TOO_BIG, f"a message may have {self.max_message_bytes} bytes")
                 continue
             if self.rate is not None:
@@ -380,12 +382,3 @@ class HubConsumer(AsyncConsumer):
         await asyncio.wait([self._relay.clients.leave(self._connection, departure)], timeout=grace)
         if departure.reason == "shutdown":
             await asyncio.wait([asyncio.create_task(self._relay.close())], timeout=grace)
-
-
-def _is_longer(data: str | bytes, most: int) -> bool:
-    if len(data) > most:
-        return True
-    # A character has at most 4 bytes: only long texts that are not ASCII have to be encoded to know.
-    return (
-        isinstance(data, str) and not data.isascii() and len(data) * 4 > most and len(data.encode()) > most
-    )

@@ -15,6 +15,7 @@ from django_hub.connection import Connection, Departure
 from django_hub.entries import Entry, from_item
 from django_hub.envelopes import Connect, NotSpoken, Ping, Recovered, Said
 from django_hub.exceptions import Refused, Unavailable
+from django_hub.messages import is_longer
 from django_hub.presence import shown
 from django_hub.receivers import receivers
 from django_hub.relay import Relay
@@ -58,8 +59,10 @@ class Conversation:
     def session(self) -> str:
         return self._session
 
-    async def opened(self, receive: _Receive, hub: str, client_id: str, given: bool) -> str | None:
-        """Hear what the client comes with, and return its id; None: it ended before.
+    async def opened(
+        self, receive: _Receive, most: int, hub: str, client_id: str, given: bool
+    ) -> str | None:
+        """Hear, in ``most`` bytes, what the client comes with, and return its id; None: it ended before.
 
         ``given``: the id is what the project calls it, and not one of ours. Raises `Refused`.
         """
@@ -70,7 +73,10 @@ class Conversation:
             raise Refused(CLOSE_SILENT, "no connect came") from None
         if message["type"] == "websocket.disconnect":
             return None
-        match self._read(message.get("text") or message.get("bytes") or b""):
+        data = message.get("text") or message.get("bytes") or b""
+        if is_longer(data, most):
+            raise Refused(1009, f"a message may have {most} bytes")
+        match self._read(data):
             case Connect() as connect:
                 self._connect = connect
             case _:
@@ -88,16 +94,22 @@ class Conversation:
         try:
             for frame in await self._patiently(lambda: self._welcome(connection, presence)):
                 self._wire.write(Outgoing(frame))
+                if self._wire.waiting_frames:
+                    # What it missed may be more than what may wait for it.
+                    await self._wire.drained()
         finally:
             if isinstance(held, HeldWire):
                 connection.wire = held.open()
                 self._relay.fanout.changed(connection)
+        self._connect = Connect()
         self._look(weakref.ref(connection))
 
     async def _welcome(self, connection: Connection, presence: bool) -> list[str | bytes]:
         hub, connect = connection.hub, self._connect
         await self._relay.ordering.settle(hub)
-        resumed = connection.joined is not None and connection.joined.result() is Outcome.RESUMED
+        # Another one by now, where the client had to join again.
+        joined = connection.joined
+        resumed = joined is not None and await asyncio.shield(joined) is Outcome.RESUMED
         epoch, seq = connection.position
         recovered: Recovered = "new"
         missed: list[Entry] = []
@@ -108,14 +120,13 @@ class Conversation:
                 missed, seq = known, connect.seq
         sent = await self._relay.store.sent(hub, connection.client_id, connect.direct if resumed else 0)
         self._relay.ordering.begin_client(connection, sent.seq)
-        direct = sent.seq
-        if resumed:
-            if sent.seq - connect.direct == len(sent.items):
-                direct = connect.direct
-                missed += [from_item(hub, "", number, item) for number, item in sent.items]
-            else:
-                recovered = "no"
-        members = [shown(member) async for member in self._members(hub)] if presence else None
+        direct = sent.seq - len(sent.items)
+        if not resumed or direct == connect.direct:
+            # For a newcomer, too: somebody may have greeted it already.
+            missed += [from_item(hub, "", number, item) for number, item in sent.items]
+        else:
+            recovered, direct = "no", sent.seq
+        members = [shown(m) async for m in self._members(hub) if m.presence] if presence else None
         fields = {
             "client": connection.client_id,
             "hub": hub,

@@ -118,6 +118,16 @@ def _plain(value: object) -> object:
     return value
 
 
+def is_longer(data: str | bytes, most: int) -> bool:
+    """Has it more than ``most`` bytes?"""
+    if len(data) > most:
+        return True
+    # A character has at most 4 bytes: only long texts that are not ASCII have to be encoded to know.
+    return (
+        isinstance(data, str) and not data.isascii() and len(data) * 4 > most and len(data.encode()) > most
+    )
+
+
 def _utf8(text: str) -> str:
     if not text.isascii():
         try:

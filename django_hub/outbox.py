@@ -11,8 +11,9 @@ from django_hub.backoff import waits
 from django_hub.batching import Batcher, Failed
 from django_hub.bells import Bells
 from django_hub.exceptions import Damaged, Unavailable
+from django_hub.names import session_of
 from django_hub.stores.base import Store
-from django_hub.stores.ops import Address, Op, Outcome
+from django_hub.stores.ops import Address, Join, Op, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +28,9 @@ class Outbox:
     def __init__(self, store: Store, bells: Bells) -> None:
         self._store = store
         self._bells = bells
-        #: Told of each connection that lost its client id to a newer one, with its hub.
-        self.replaced: Callable[[str, Address], None] = _nobody
+        #: Told of each connection that lost its client id to a newer one, with its hub; and whether that
+        #: one is of the same session.
+        self.replaced: Callable[[str, Address, bool], None] = _nobody
         #: Told when the store answers again after it could not be reached.
         self.recovered: Callable[[], None] = _nothing
         self.accepted = Accepted()
@@ -60,14 +62,15 @@ class Outbox:
             if outcome in (Outcome.DONE, Outcome.RESUMED):
                 self.accepted.add(op.hub)
         self._bells.ring(applied.wakes)
+        sessions = {session_of(op.connection) for op in ops if isinstance(op, Join)} - {""}
         for hub, address in applied.replaced:
-            self.replaced(hub, address)
+            self.replaced(hub, address, session_of(address.connection) in sessions)
         return [
             Failed(outcome) if isinstance(outcome, Damaged) else outcome for outcome in applied.outcomes
         ]
 
 
-def _nobody(hub: str, address: Address) -> None:
+def _nobody(hub: str, address: Address, resumed: bool) -> None:
     """An outbox without a relay."""
 
 

@@ -139,7 +139,7 @@ async def test_a_second_connection_takes_the_place_of_the_first(world: World) ->
     await talk.come()
     old = talk.socket
     assert (await talk.back())["resumed"]
-    assert await old.close_code() == 4409
+    assert await old.close_code() == 1012
     await old.leave()
     await until(lambda: Resumed in kinds(world))
     await hub_broadcast("lobby", "still here")
@@ -309,3 +309,59 @@ async def test_a_welcome_waits_for_the_store(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(world.store, "sent", away)
     assert (await Talk(world).come())["recovered"] == "new"
     assert len(tries) == 3
+
+
+async def test_a_greeting_that_comes_before_hello_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = world.store.sent
+
+    async def greeted(hub: str, client_id: str, after: int) -> Any:
+        if client_id:
+            await hub_send(client_id, "welcome", hub="lobby")
+        return await sent(hub, client_id, after)
+
+    monkeypatch.setattr(world.store, "sent", greeted)
+    talk = Talk(world)
+    hello = await talk.come()
+    message = await talk.next("message")
+    assert (message["data"], message["direct"]) == ("welcome", hello["direct"] + 1)
+
+
+async def test_the_first_frame_has_a_bound_too(world: World) -> None:
+    scope = websocket_scope("lobby", subprotocols=["hub.v1"])
+    socket = await world.open(Room.as_asgi(), scope)
+    socket.send_nowait(json.dumps({"type": "connect", "epoch": "x" * 70_000}))
+    assert await socket.close_code() == 1009
+
+
+async def test_only_who_is_shown_is_in_the_list(world: World) -> None:
+    class Unseen(Room):
+        presence = False
+
+    await Talk(world, Unseen).come()
+    hello = await Talk(world).come()
+    assert [member["client"] for member in hello["presence"]] == [hello["client"]]
+
+
+async def test_one_cancelled_while_its_server_goes_on_is_lost_and_then_gone(world: World) -> None:
+    talk = Talk(world, Brief)
+    await talk.come()
+    talk.socket.cancel()
+    await until(lambda: Left in kinds(world))
+    assert kinds(world) == [Joined, Lost, Left]
+
+
+async def test_more_than_may_wait_is_had_on_return(world: World) -> None:
+    class Narrow(Room):
+        max_queue_bytes = 1000
+        presence = False
+
+    talk = Talk(world, Narrow)
+    await talk.come()
+    await talk.drop()
+    for number in range(50):
+        await hub_broadcast("lobby", f"{number} " + "x" * 100)
+    await talk.back()
+    heard = [(await talk.next("message"))["data"].split()[0] for _ in range(50)]
+    assert heard == [str(number) for number in range(50)]

@@ -25,7 +25,7 @@ class Office:
         self.store = FaultyStore()
         self.replaced: list[tuple[str, Address]] = []
         self.outbox = Outbox(self.store, Bells(Layer(self.layer)))
-        self.outbox.replaced = lambda hub, address: self.replaced.append((hub, address))
+        self.outbox.replaced = lambda hub, address, _: self.replaced.append((hub, address))
 
     async def told(self, hub: str = "lobby") -> list[tuple[str, ...]]:
         return [tell(read_body(hub, 0, body)) for body in await self.store.mail(hub)]

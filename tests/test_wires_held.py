@@ -1,5 +1,7 @@
 """A wire that holds what comes until it is opened."""
 
+import asyncio
+
 from django_hub.messages import Close
 from django_hub.wires.asgi import AsgiWire
 from django_hub.wires.base import Outgoing
@@ -59,6 +61,41 @@ async def test_its_owner_is_told_of_what_waits():
     wire.waits = lambda: told.append(True)
     HeldWire(wire).write(Outgoing("1"))
     assert told
+
+
+async def test_a_walk_that_began_before_it_was_opened_loses_nothing():
+    socket = Socket()
+    _, held = held_on(socket)
+    held.write(Outgoing("1"))
+    held.open()
+    HeldWire.write_to_all([held], Outgoing("2"))
+    assert socket.sent == ["1", "2"]
+
+
+async def test_what_is_written_when_it_is_opened_does_not_wait_any_more():
+    waiting = []
+    wire, held = held_on(Socket())
+    wire.waits = lambda: waiting.append(held.waiting_frames)
+    gate = asyncio.Event()
+    wire._send = lambda message: gate.wait()
+    held.write(Outgoing("1"))
+    held.write(Outgoing("2"))
+    held.open()
+    assert max(waiting) == 2
+    gate.set()
+    await wire.drained()
+
+
+async def test_the_oldest_of_what_is_held_can_be_dropped():
+    socket = Socket()
+    _, held = held_on(socket)
+    held.write(Outgoing("1"))
+    assert not held.drop_oldest()
+    held.write(Outgoing("22"))
+    assert held.drop_oldest()
+    assert (held.dropped, held.waiting_frames, held.waiting_bytes) == (1, 1, 2)
+    held.open()
+    assert socket.sent == ["22"]
 
 
 async def test_what_it_can_not_do_by_itself_the_other_wire_does():

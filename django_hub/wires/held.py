@@ -17,6 +17,7 @@ class HeldWire:
         self._held: list[Outgoing] = []
         self._size = 0
         self._closed = False
+        self._opened = False
         self.broken: Callable[[BaseException], None] = wire.broken
         self.waits: Callable[[], None] = wire.waits
         self.latest = wire.latest
@@ -24,9 +25,9 @@ class HeldWire:
 
     def open(self) -> Wire:
         """Write what waited, and return the client's own wire, which is to be used from now on."""
-        for outgoing in self._held:
+        self._opened = True
+        for outgoing in self._let_go():
             self._wire.write(outgoing)
-        self._held = []
         return self._wire
 
     @property
@@ -42,6 +43,9 @@ class HeldWire:
         return self._closed or self._wire.closed
 
     def write(self, outgoing: Outgoing) -> bool:
+        if self._opened:
+            # A walk over many clients may have begun before.
+            return self._wire.write(outgoing)
         if self.closed:
             return False
         self._closed = outgoing.close is not None
@@ -56,18 +60,24 @@ class HeldWire:
             wire.write(outgoing)
 
     def drop_oldest(self) -> bool:
-        return False
+        if self._closed or len(self._held) < 2:
+            return False
+        self._size -= self._held.pop(0).size
+        self.dropped += 1
+        return True
 
     def abandon(self) -> list[str | bytes]:
-        held = [
-            frame for outgoing in self._held for frame in outgoing.frames if not isinstance(frame, Close)
-        ]
-        closes = [outgoing for outgoing in self._held if outgoing.close is not None]
-        self._held = []
-        undelivered = [*self._wire.abandon(), *held]
-        for close in closes:
-            self._wire.write(close)
+        held = self._let_go()
+        undelivered = self._wire.abandon()
+        for outgoing in held:
+            if outgoing.close is not None:
+                self._wire.write(outgoing)
+            undelivered += [frame for frame in outgoing.frames if not isinstance(frame, Close)]
         return undelivered
+
+    def _let_go(self) -> list[Outgoing]:
+        held, self._held, self._size = self._held, [], 0
+        return held
 
     async def drained(self) -> None:
         await self._wire.drained()
