@@ -101,6 +101,7 @@ class Sender:
                 elif isinstance(numbers[0], Damaged):
                     return _done(numbers[0])
                 else:
+                    target = _where(target, numbers[0])
                     entry, publication = _numbered(entry, publication, numbers[0]), None
             if publication is None and self._layer.hand_over(target, entry):
                 return _done(None)
@@ -128,7 +129,8 @@ class Sender:
             if isinstance(number, Exception):
                 refused[place] = number
             else:
-                ready.append(_Addressed(item.targets, _numbered(item.entry, publication, number)))
+                targets = tuple(_where(target, number) for target in item.targets)
+                ready.append(_Addressed(targets, _numbered(item.entry, publication, number)))
         failures: dict[Target, Exception] = {}
         for put in (put for stage in _stages(ready) for put in _puts(stage)):
             await self._room()
@@ -208,6 +210,11 @@ class Sender:
             if not await patience.lasts():
                 return failures | late
             waiting = {target: waiting[target] for target in late}
+
+
+def _where(target: Target, number: Number | None) -> Target:
+    """Where a client is by now, as its log knows: it may have come back at another process meanwhile."""
+    return Target(number.process) if number is not None and number.process else target
 
 
 def _numbered(entry: Entry, publication: Publication, number: Number | None) -> Entry:

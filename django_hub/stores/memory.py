@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django_hub.events import Reason, left_body, lost_body, read_description
 from django_hub.exceptions import Damaged
@@ -321,9 +321,13 @@ class MemoryStore(Store):
 
     def _publish(self, publication: Publication, now: float) -> Number | None:
         hub = self._hubs.get(publication.hub)
-        if publication.client_id and (hub is None or publication.client_id not in hub.members):
+        if not publication.client_id:
+            return self._logs.publish(publication, *self._kept(hub), now)
+        member = hub.members.get(publication.client_id) if hub else None
+        if member is None:
             return None
-        return self._logs.publish(publication, *self._kept(hub), now)
+        number = self._logs.publish(publication, *self._kept(hub), now)
+        return replace(number, process=member.address.process)
 
     async def history(self, hub: str, after: int) -> History:
         return await self.sent(hub, "", after)

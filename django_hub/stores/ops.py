@@ -211,10 +211,15 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A place in a log: ``seq`` counts from 1, and means something within its ``epoch`` only."""
+    """A place in a log: ``seq`` counts from 1, and means something within its ``epoch`` only.
+
+    ``process``: in a member's own log, the process it was at in that same step. Who published before it was
+    somewhere else finds it in its log; who publishes after must send it there.
+    """
 
     epoch: str
     seq: int
+    process: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

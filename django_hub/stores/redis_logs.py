@@ -47,9 +47,9 @@ class RedisLogs:
                 for place in places:
                     numbers[place] = answer
                 continue
-            epoch, seqs = answer
-            for place, seq in zip(places, seqs, strict=True):
-                numbers[place] = Number(epoch, seq) if seq else None
+            epoch, seqs, processes = answer
+            for place, seq, process in zip(places, seqs, processes, strict=True):
+                numbers[place] = Number(epoch, seq, process) if seq else None
         return numbers
 
     async def history(self, hub: str, client_id: str, after: int) -> History:

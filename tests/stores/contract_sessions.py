@@ -168,3 +168,11 @@ class SessionContract:
         assert await told(store) == ["+ann", "~ann lost", "=ann"]
         stale = self.come("s.3", again="s.1")
         assert (await store.apply([stale])).outcomes == [REPLACED]
+
+    async def test_a_number_of_a_members_own_log_tells_where_the_member_is(self, store):
+        await store.apply([self.come()])
+        (number,) = await store.publish([say_to(client="ann")])
+        assert number.process == "p1"
+        await store.apply([self.come("s.2", "p2", at=2.5)])
+        one, of_hub = await store.publish([say_to(client="ann"), say_to()])
+        assert (one.process, of_hub.process) == ("p2", "")

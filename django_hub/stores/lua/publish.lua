@@ -1,5 +1,5 @@
 -- Publications of one hub, in their order. ARGV: see log.lua; then of each: client id (''), id, again, item.
--- Returns the epoch, and a number each, 0 where there is no such member.
+-- Returns the epoch, a number each, 0 where there is no such member, and the process of each member.
 
 local epoch, seq = log()
 redis.call('HLEN', MEMBERS)
@@ -30,9 +30,9 @@ local function number(key, last, id, again, item)
   return last + 1
 end
 
-local numbers = {}
+local numbers, processes = {}, {}
 for at = 5, #ARGV, 4 do
-  local client, place = ARGV[at], 0
+  local client, place, process = ARGV[at], 0, ''
   if client == '' then
     place = number(HISTORY, seq, unpack(ARGV, at + 1, at + 3))
     seq = math.max(seq, place)
@@ -40,8 +40,10 @@ for at = 5, #ARGV, 4 do
     local last = tonumber(redis.call('HGET', SENT, client) or '0')
     place = number(own_log(client), last, unpack(ARGV, at + 1, at + 3))
     redis.call('HSET', SENT, client, whole(math.max(last, place)))
+    process = member(client).process
   end
   numbers[#numbers + 1] = place
+  processes[#processes + 1] = process
 end
 for key in pairs(touched) do
   if size > 0 and ttl > 0 then
@@ -54,4 +56,4 @@ end
 if used then
   keep_log(epoch, seq)
 end
-return {epoch, numbers}
+return {epoch, numbers, processes}
