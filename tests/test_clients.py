@@ -409,6 +409,23 @@ async def test_all_leave_when_the_server_ends(make: Any, world: World, store: Fa
     assert len(world.relay.clients) == 0
 
 
+async def test_a_server_that_ends_waits_for_nobody_to_come_back(
+    make: Any, world: World, store: FaultyStore
+) -> None:
+    """Neither for who was lost before, nor for who is now: its members are others' to reap."""
+    ann, bob = make("ann"), make("bob")
+    for client in (ann, bob):
+        client.connection.grace = 60.0
+        await client.join()
+    await world.relay.clients.leave(ann.connection, Departure(reason="read"))
+    await mail(store)
+    assert len(world.relay.clients) == 2
+    await world.relay.shut_down()
+    assert len(world.relay.clients) == 0
+    assert [member.state for member in await store.members("lobby")] == ["lost", "lost"]
+    await store.apply([client.connection.leave_op(GONE, []) for client in (ann, bob)])
+
+
 async def test_a_bug_in_the_store_at_the_leave_does_not_keep_the_relay_running(
     make: Any, world: World, store: FaultyStore
 ) -> None:

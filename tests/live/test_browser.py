@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 import pytest
 from playwright.async_api import Browser
 
-from tests.live.browsing import PATIENCE, RoomPage, chromium, launched
+from tests.live.browsing import RoomPage, chromium, launched
 from tests.live.chat import ChatClient
 from tests.live.cuts import Cut
-from tests.live.servers import Broker, WebServer, daphne, eventually, uvicorn, worker
+from tests.live.servers import Broker, WebServer, daphne, uvicorn, worker
 from tests.live.site import LEASES
 
 APP = "demo_project.asgi:application"
@@ -216,6 +216,7 @@ async def test_a_name_that_is_taken_over_and_back(server: WebServer, enter: Ente
     assert "bob left" not in "".join(await ann.notes())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("killed", [False, True], ids=["SIGTERM", "kill -9"])
 async def test_a_server_that_is_started_anew(broker: Broker, enter: Enter, killed: bool) -> None:
     """People of the other server talk on, and nothing of that is missed."""
@@ -243,6 +244,7 @@ async def test_a_server_that_is_started_anew(broker: Broker, enter: Enter, kille
         assert [process.complaints() for process in (here, there, hands)] == [[], [], []]
 
 
+@pytest.mark.heavy
 async def test_a_server_that_forgot_everything_says_so(server: WebServer, enter: Enter) -> None:
     """In one process the log goes with the server."""
     bob = await enter(server, "bob")
@@ -250,4 +252,3 @@ async def test_a_server_that_forgot_everything_says_so(server: WebServer, enter:
     await bob.notes_have(GAP)
     await bob.say("anyone?")
     await bob.has_words("anyone?")
-    await eventually(lambda: bob.errors == [], PATIENCE)

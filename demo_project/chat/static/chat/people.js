@@ -57,7 +57,12 @@ export class People {
     const person = document.createElement(mine ? "span" : "button");
     person.className = "person";
     colour(person, name);
-    person.append(badge(name), label(name));
+    const away = document.createElement("span");
+    away.className = "away";
+    const who = document.createElement("span");
+    who.className = "who";
+    who.append(label(name), away);
+    person.append(badge(name), who);
     if (mine) {
       const you = document.createElement("span");
       you.className = "you";
@@ -69,9 +74,6 @@ export class People {
       person.ariaPressed = "false";
       person.addEventListener("click", () => this.#onPick(name));
     }
-    const away = document.createElement("span");
-    away.className = "away";
-    person.append(away);
     const item = document.createElement("li");
     item.append(person);
     return item;
