@@ -139,6 +139,10 @@ class Clients:
             return
         if connection.left is not None:
             return
+        if self._fanout.get(connection.hub, connection.key) is not connection:
+            # Its client is back here: to join is the newer one's, and so is the place in the fan-out.
+            self._drop_older(connection)
+            return
         connection.returned = asyncio.get_running_loop().time()
         self._fanout.remove(connection)
         connection.joined = self._outbox.put(connection.join_op(self._process, again=True))
@@ -272,6 +276,9 @@ class Clients:
             self.leave(connection, departure)
 
     def _resumed(self, older: Connection, _: asyncio.Future[Outcome]) -> None:
+        self._drop_older(older)
+
+    def _drop_older(self, older: Connection) -> None:
         self.leave(older, Departure(reason="replaced"))
         older.close(CLOSE_SERVICE_RESTART, "resumed")
 
