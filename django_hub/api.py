@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from typing import Any, TypeAlias
 
+from django_hub import closes
 from django_hub.adopted import adopt, adopted
 from django_hub.bounds import Bounds
 from django_hub.conf import get_settings
@@ -42,7 +43,6 @@ from django_hub.stores.registry import get_store
 HubName: TypeAlias = "Hub | str"
 Condition: TypeAlias = Callable[[Member], bool]
 
-CLOSE_DESTROYED = 4410
 
 _PAGE = 1000
 
@@ -83,7 +83,7 @@ async def hub_destroy(hub: HubName) -> bool:
     name = _name(hub)
     if not await get_store().destroy(name):
         return False
-    await hub_broadcast(name, Close(CLOSE_DESTROYED, "the hub has ended"))
+    await hub_broadcast(name, Close(closes.DESTROYED, "the hub has ended"))
     return True
 
 

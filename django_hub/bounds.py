@@ -9,7 +9,6 @@ from django_hub.exceptions import InvalidBound
 
 WhenSlow: TypeAlias = Literal["close", "drop_oldest", "latest"]
 
-CLOSE_SLOW = 4008
 
 _POLICIES = get_args(WhenSlow)
 

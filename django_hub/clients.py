@@ -9,10 +9,10 @@ import logging
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
+from django_hub import closes
 from django_hub.backoff import waits
 from django_hub.batching import Batcher, Failed
 from django_hub.connection import Connection, Departure
-from django_hub.departures import CLOSE_SERVICE_RESTART
 from django_hub.entries import Entry, Scope
 from django_hub.exceptions import Unavailable
 from django_hub.fanout import Fanout
@@ -26,7 +26,6 @@ from django_hub.stores.ops import Address, Outcome
 
 logger = logging.getLogger(__name__)
 
-CLOSE_REPLACED = 4409
 
 # After a write failed, the reader has this long to say why the socket ended: it knows the close code.
 _WORD_OF_READER = 1.0
@@ -153,7 +152,7 @@ class Clients:
         elif outcome is Outcome.DONE and connection.session:
             # Another member than its client takes itself for: a new hello says so.
             error = "the server had lost the client"
-            self._ended(connection, Departure(reason="read", code=CLOSE_SERVICE_RESTART, error=error))
+            self._ended(connection, Departure(reason="read", code=closes.SERVICE_RESTART, error=error))
 
     async def all_join_again(self, asked: float) -> None:
         """As `join_again`, for all that are members here and have not done so since then (loop's time)."""
@@ -174,7 +173,7 @@ class Clients:
         ``resumed``: one of the same client. That one may have come late, and the client be here: so who is
         told may return.
         """
-        frame = Close(CLOSE_SERVICE_RESTART, "resumed") if resumed else Close(CLOSE_REPLACED, "replaced")
+        frame = Close(closes.SERVICE_RESTART, "resumed") if resumed else Close(closes.REPLACED, "replaced")
         entry = Entry(hub, frame, Scope.ONLY, (address.connection,))
         self._sender.direct(address.process, entry).add_done_callback(_log)
 
@@ -240,7 +239,9 @@ class Clients:
             except BaseException:
                 self._let_go()
                 raise
-        if self._ending or departure.code == CLOSE_SERVICE_RESTART:
+        # Not where only its task was cancelled: this process may go on, and nobody else would see to it.
+        ends = departure.reason == "shutdown" and departure.code == closes.SERVICE_RESTART
+        if self._ending or ends:
             self._let_go()
             return
         loop = asyncio.get_running_loop()
@@ -280,12 +281,12 @@ class Clients:
 
     def _drop_older(self, older: Connection) -> None:
         self.leave(older, Departure(reason="replaced"))
-        older.close(CLOSE_SERVICE_RESTART, "resumed")
+        older.close(closes.SERVICE_RESTART, "resumed")
 
     def _drop_replaced(self, connection: Connection) -> None:
         """Another connection has its client id: the store posted its Left, only the socket is to go."""
         self.leave(connection, Departure(reason="replaced"))
-        connection.close(CLOSE_REPLACED, "replaced")
+        connection.close(closes.REPLACED, "replaced")
 
 
 def _cut(reference: weakref.ref[Connection]) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from django_hub.bounds import CLOSE_SLOW, Bounds
+from django_hub import closes
+from django_hub.bounds import Bounds
 from django_hub.envelopes import closing, data_of, returns_after
 from django_hub.events import (
     Reason,
@@ -65,6 +66,7 @@ class Connection:
         "position",
         "posted",
         "posting",
+        "presence",
         "process",
         "reader",
         "request",
@@ -90,6 +92,8 @@ class Connection:
     ) -> None:
         self.session = session
         self.grace = grace
+        #: Its client keeps a list of who is there.
+        self.presence = presence and bool(session)
         self.id = self._new_id()
         self.process = ""
         self.hub = hub
@@ -223,7 +227,7 @@ class Connection:
     def _keep_bounds(self) -> None:
         while self._is_over():
             if self.bounds.when_slow != "drop_oldest":
-                self.ended(self, Departure(reason="slow", code=CLOSE_SLOW))
+                self.ended(self, Departure(reason="slow", code=closes.SLOW))
                 return
             if not self.wire.drop_oldest():
                 return

@@ -12,6 +12,7 @@ from channels.consumer import AsyncConsumer
 from channels.exceptions import DenyConnection
 from django.core.exceptions import ImproperlyConfigured
 
+from django_hub import closes
 from django_hub.bounds import Bounds, WhenSlow
 from django_hub.conf import get_settings, require_type
 from django_hub.connection import Connection, Departure, user_id
@@ -38,13 +39,6 @@ from django_hub.wires.held import HeldWire
 
 logger = logging.getLogger(__name__)
 
-CLOSE_TOO_BIG = 1009
-CLOSE_FAILED = 1011
-CLOSE_TRY_AGAIN_LATER = 1013
-CLOSE_BAD_NAME = 4400
-CLOSE_FORBIDDEN = 4403
-CLOSE_UNKNOWN_SUBPROTOCOL = 4406
-CLOSE_TOO_MANY = 4429
 
 _LIMITS = {
     "max_message_bytes": "int",
@@ -214,7 +208,7 @@ class HubConsumer(AsyncConsumer):
         await send({"type": "websocket.accept", **({"subprotocol": SUBPROTOCOL} if spoken else {})})
         if offered and not spoken:
             refusal = refusal or Refused(
-                CLOSE_UNKNOWN_SUBPROTOCOL, f"the subprotocol is {SUBPROTOCOL}, or none"
+                closes.UNKNOWN_SUBPROTOCOL, f"the subprotocol is {SUBPROTOCOL}, or none"
             )
         self._relay = get_relay()
         self._wire = self._relay.wires.wire_for(send)
@@ -247,12 +241,12 @@ class HubConsumer(AsyncConsumer):
         except Refused as refusal:
             return refusal
         except InvalidName as error:
-            return Refused(CLOSE_BAD_NAME, str(error))
+            return Refused(closes.BAD_REQUEST, str(error))
         except (DenyConnection, ImproperlyConfigured):
             raise
         except Exception:
             logger.exception("%s failed while it let a client in; refused", type(self).__name__)
-        return Refused(CLOSE_FORBIDDEN, "not allowed")
+        return Refused(closes.FORBIDDEN, "not allowed")
 
     async def _live(self, receive: _Receive) -> None:
         if self._talk is not None:
@@ -305,9 +299,9 @@ class HubConsumer(AsyncConsumer):
                 self.hub,
             )
             departure = Departure(
-                reason="read", code=CLOSE_FAILED, error=f"{type(error).__name__}: {error}"
+                reason="read", code=closes.FAILED, error=f"{type(error).__name__}: {error}"
             )
-            connection.close(CLOSE_FAILED)
+            connection.close(closes.FAILED)
         finally:
             connection.reader = None
             if self._talk is not None:
@@ -320,7 +314,7 @@ class HubConsumer(AsyncConsumer):
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
-                return departure_of(message)
+                return departure_of(message, connection.wire.closed)
             # What a client still sent to a socket that we closed is nobody's.
             if connection.wire.closed or connection.left is not None:
                 continue
@@ -328,7 +322,7 @@ class HubConsumer(AsyncConsumer):
             if data is None:
                 data = message.get("bytes") or b""
             if is_longer(data, self.max_message_bytes):
-                self._end(CLOSE_TOO_BIG, f"a message may have {self.max_message_bytes} bytes")
+                self._end(closes.TOO_BIG, f"a message may have {self.max_message_bytes} bytes")
                 continue
             if self.rate is not None:
                 if bucket is None:
@@ -361,14 +355,14 @@ class HubConsumer(AsyncConsumer):
                 self.hub,
                 self.rate,
             )
-            self._end(CLOSE_TOO_MANY, "too many messages")
+            self._end(closes.TOO_MANY, "too many messages")
             return False
         await asyncio.sleep(seconds)
         return not connection.wire.closed and connection.left is None
 
     def _flooded(self) -> None:
         logger.warning("%s in hub %s is closed: it sends more than is taken", self.client_id, self.hub)
-        self._end(CLOSE_TRY_AGAIN_LATER, "try again later")
+        self._end(closes.TRY_AGAIN_LATER, "try again later")
 
     def _end(self, code: int, reason: str) -> None:
         """Close the socket of a client that keeps no bound. It is read on, to its answer."""

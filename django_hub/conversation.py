@@ -9,25 +9,24 @@ import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from django_hub import envelopes
+from django_hub import closes, envelopes
 from django_hub.backoff import waits
 from django_hub.connection import Connection, Departure
-from django_hub.entries import Entry, from_item
+from django_hub.entries import Entry
 from django_hub.envelopes import Connect, NotSpoken, Ping, Recovered, Said
 from django_hub.exceptions import Refused, Unavailable
+from django_hub.lines import entries_of
 from django_hub.messages import is_longer
 from django_hub.presence import shown
 from django_hub.receivers import receivers
 from django_hub.relay import Relay
 from django_hub.stores.ops import Outcome
-from django_hub.tokens import CLOSE_TOKEN, make_token, read_token
+from django_hub.tokens import make_token, read_token
 from django_hub.wires.base import Outgoing, Wire
 from django_hub.wires.held import HeldWire
 
 logger = logging.getLogger(__name__)
 
-CLOSE_NOT_SPOKEN = 4400
-CLOSE_SILENT = 4408
 
 # A client has so many seconds to say what it comes with.
 _CONNECT_WITHIN = 10.0
@@ -70,21 +69,21 @@ class Conversation:
             async with asyncio.timeout(_CONNECT_WITHIN):
                 message = await receive()
         except TimeoutError:
-            raise Refused(CLOSE_SILENT, "no connect came") from None
+            raise Refused(closes.SILENT, "no connect came") from None
         if message["type"] == "websocket.disconnect":
             return None
         data = message.get("text") or message.get("bytes") or b""
         if is_longer(data, most):
-            raise Refused(1009, f"a message may have {most} bytes")
+            raise Refused(closes.TOO_BIG, f"a message may have {most} bytes")
         match self._read(data):
             case Connect() as connect:
                 self._connect = connect
             case _:
-                raise Refused(CLOSE_NOT_SPOKEN, "the first frame is a connect")
+                raise Refused(closes.BAD_REQUEST, "the first frame is a connect")
         if connect.token is not None:
             known, session = read_token(connect.token, hub, self._scope)
             if given and known != client_id:
-                raise Refused(CLOSE_TOKEN, "the session token is another client's: connect without it")
+                raise Refused(closes.BAD_TOKEN, "the session token is another client's: connect without it")
             client_id, self._session = known, session
         return client_id
 
@@ -123,7 +122,7 @@ class Conversation:
         direct = sent.seq - len(sent.items)
         if not resumed or direct == connect.direct:
             # For a newcomer, too: somebody may have greeted it already.
-            missed += [from_item(hub, "", number, item) for number, item in sent.items]
+            missed += entries_of(hub, "", sent)
         else:
             recovered, direct = "no", sent.seq
         members = [shown(m) async for m in self._members(hub) if m.presence] if presence else None
@@ -177,7 +176,7 @@ class Conversation:
                 if connection.left is None:
                     connection.write(Outgoing(envelopes.ack(number)))
             case Connect():
-                raise Refused(CLOSE_NOT_SPOKEN, "connect comes once")
+                raise Refused(closes.BAD_REQUEST, "connect comes once")
 
     def close(self) -> None:
         if self._watch is not None:
@@ -192,7 +191,7 @@ class Conversation:
         silent = 0.0 if self._taking else self._clock() - self._heard
         if silent > most:
             error = "nothing was heard of the client"
-            connection.ended(connection, Departure(reason="read", code=CLOSE_SILENT, error=error))
+            connection.ended(connection, Departure(reason="read", code=closes.SILENT, error=error))
             return
         loop = asyncio.get_running_loop()
         self._watch = loop.call_later(most - silent + 0.01, self._look, reference)
@@ -202,7 +201,7 @@ class Conversation:
         try:
             return envelopes.read(frame)
         except NotSpoken as error:
-            raise Refused(CLOSE_NOT_SPOKEN, str(error)) from None
+            raise Refused(closes.BAD_REQUEST, str(error)) from None
 
     @staticmethod
     async def _patiently(ask: Callable[[], Awaitable[list[str | bytes]]]) -> list[str | bytes]:

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from django_hub import closes
 from django_hub.connection import Departure
 
-# What a server that is going away tells its sockets' applications (uvicorn does; daphne cancels them).
-CLOSE_SERVICE_RESTART = 1012
 
-# A connection that ended without a close frame (RFC 6455, 7.1.5).
-_BROKEN = 1006
-
-
-def departure_of(message: dict[str, Any]) -> Departure:
+def departure_of(message: dict[str, Any], closed: bool = False) -> Departure:
+    """``closed``: we had closed the socket, so that the code is ours, said back."""
     code = message.get("code", 1005)
-    if code == CLOSE_SERVICE_RESTART:
+    if not closed and code == closes.SERVICE_RESTART:
         return Departure(reason="shutdown", code=code)
-    if code == _BROKEN:
+    if code == closes.BROKEN:
         return Departure(reason="read", code=code, error="the connection broke")
     return Departure(reason="close", code=code)
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from django_hub import closes
 from django_hub.entries import Entry, Kind
 from django_hub.jsontext import JsonText
 from django_hub.messages import Close
@@ -21,8 +22,6 @@ SUBPROTOCOL = "hub.v1"
 
 # Times a thousand it is still a whole number in JavaScript, and in the scripts of Redis.
 _LARGEST = 2**43 - 1
-# After these a client comes back by itself: what went wrong is not for good, or is not known.
-_RETURNS = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 1014, 4008, 4401, 4408, 4429})
 
 Recovered: TypeAlias = Literal["yes", "no", "new"]
 Data: TypeAlias = "str | bytes"
@@ -82,7 +81,7 @@ def resync(epoch: str, seq: int, reason: str) -> str:
 
 
 def closing(close: Close) -> str:
-    reconnect = close.code in _RETURNS
+    reconnect = close.code in closes.RETURNING
     return _dump({"type": "closing", "code": close.code, "reason": close.reason, "reconnect": reconnect})
 
 
@@ -94,7 +93,7 @@ def returns_after(code: int | None) -> bool:
 
     1001 is said by both sides, and by a browser when its page goes: from a client it is an end.
     """
-    return code is None or (code in _RETURNS and code != 1001)
+    return code is None or (code in closes.RETURNING and code != closes.GOING_AWAY)
 
 
 def data_of(frame: Data) -> Data | None:

@@ -19,15 +19,7 @@ Reason: TypeAlias = Literal["close", "read", "write", "replaced", "kicked", "slo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Joined:
-    """A client came into the hub. It stands before everything else of that connection.
-
-    ``id`` is the event's place in the hub's mailbox: rising, and not used again for another event of this
-    hub. A handler that must not act twice on an event (see `HubEvents`) remembers it.
-    ``at`` is when it happened, in seconds since the epoch, by the clock of the process that saw it.
-    ``presence``: the other clients are told of it, where they speak hub.v1.
-    """
-
+class _Happened:
     hub: str
     client_id: str
     user_id: str | None
@@ -38,22 +30,26 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Joined(_Happened):
+    """A client came into the hub. It stands before everything else of that connection.
+
+    ``id`` is the event's place in the hub's mailbox: rising, and not used again for another event of this
+    hub. A handler that must not act twice on an event (see `HubEvents`) remembers it.
+    ``at`` is when it happened, in seconds since the epoch, by the clock of the process that saw it.
+    ``presence``: the other clients are told of it, where they speak hub.v1. All events have these.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message(_Happened):
     """A client said something: ``data`` is str for a text frame, bytes for a binary one.
 
     The messages of one connection come in the order in which the client sent them.
     ``request`` is the number the client gave it where it waits for a `reply`, else None.
     """
 
-    hub: str
-    client_id: str
-    user_id: str | None
-    meta: dict[str, Any]
-    id: int
-    at: float
     data: str | bytes
     request: int | None = None
-    presence: bool = False
     #: How `reply` gets to the client: set by whoever hands the event to a handler.
     replies: _Replies | None = field(default=None, repr=False, compare=False)
 
@@ -77,7 +73,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class Left(_Happened):
     """A client is gone: exactly one for each `Joined`, also when its process died.
 
     A client that may come back (see `Lost`) is gone when its time of grace is over.
@@ -91,64 +87,34 @@ class Left:
     newest 256 KiB of them, where there were more (they are kept in the mailbox, once for each client).
     """
 
-    hub: str
-    client_id: str
-    user_id: str | None
-    meta: dict[str, Any]
-    id: int
-    at: float
     reason: Reason
     code: int | None = None
     error: str | None = None
     undelivered: tuple[str | bytes, ...] = ()
-    presence: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
+class Lost(_Happened):
     """A client's connection broke, and it may be back: `Resumed` follows, or `Left` when its grace is over.
 
     ``reason`` and ``code`` are those of `Left`: how the connection ended.
     """
 
-    hub: str
-    client_id: str
-    user_id: str | None
-    meta: dict[str, Any]
-    id: int
-    at: float
     reason: Reason
     code: int | None = None
-    presence: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed:
+class Resumed(_Happened):
     """A client is back on a new connection within its grace: the same member, whatever was lost between.
 
     It comes also without a `Lost`, where the new connection was there before the old one's end was seen.
     """
 
-    hub: str
-    client_id: str
-    user_id: str | None
-    meta: dict[str, Any]
-    id: int
-    at: float
-    presence: bool = False
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Updated:
+class Updated(_Happened):
     """A client's meta is another one: ``meta`` is the new, here and in all that follows of it."""
-
-    hub: str
-    client_id: str
-    user_id: str | None
-    meta: dict[str, Any]
-    id: int
-    at: float
-    presence: bool = False
 
 
 #: Sends a value to the client that made this request. False: it is gone.

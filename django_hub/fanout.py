@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from django_hub import envelopes
+from django_hub import closes, envelopes
 from django_hub.batching import Batcher
 from django_hub.connection import Connection
 from django_hub.entries import Entry, Kind, Scope
@@ -161,6 +161,8 @@ class Fanout:
                 for start in range(0, len(wires), _WRITES):
                     kind.write_to_all(wires[start : start + _WRITES], outgoing)
                     await self._let_others()
+        if any(entry.kind is Kind.RESYNC and entry.scope is Scope.ALL for entry in entries):
+            _begin_anew(local)
         # Also where nobody is meant: to find that out took its time.
         await self._let_others()
 
@@ -212,6 +214,13 @@ class _Local:
         if len(self.connections) > _WRITES:
             self.by_kind = by_kind
         return by_kind
+
+
+def _begin_anew(local: _Local) -> None:
+    """Changes of who is there were missed: each client that keeps the list gets it anew, with a hello."""
+    for connection in list(local.connections.values()):
+        if connection.presence:
+            connection.close(closes.SERVICE_RESTART, "resync")
 
 
 def _by_kind(connections: Iterable[Connection]) -> _ByKind:

@@ -13,9 +13,8 @@ from typing import Any
 from django.core import signing
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from django_hub import closes
 from django_hub.exceptions import Refused
-
-CLOSE_TOKEN = 4401
 
 _SALT = "django_hub.session"
 
@@ -33,7 +32,7 @@ def read_token(token: str, hub: str, scope: Mapping[str, Any]) -> tuple[str, str
                     return client_id, session
     except (signing.BadSignature, ValueError):
         pass
-    raise Refused(CLOSE_TOKEN, "the session token is not valid: connect without it")
+    raise Refused(closes.BAD_TOKEN, "the session token is not valid: connect without it")
 
 
 def _login(scope: Mapping[str, Any]) -> str:

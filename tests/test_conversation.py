@@ -11,6 +11,7 @@ import pytest
 from django_hub import conversation
 from django_hub.api import hub_broadcast, hub_member, hub_send, hub_update
 from django_hub.consumers import HubConsumer
+from django_hub.entries import Entry, Kind
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
 from django_hub.exceptions import Unavailable
 from django_hub.messages import Close, Json
@@ -365,3 +366,41 @@ async def test_more_than_may_wait_is_had_on_return(world: World) -> None:
     await talk.back()
     heard = [(await talk.next("message"))["data"].split()[0] for _ in range(50)]
     assert heard == [str(number) for number in range(50)]
+
+
+@pytest.mark.parametrize("presence", [True, False])
+async def test_after_a_hole_the_list_of_who_is_there_comes_anew(world: World, presence: bool) -> None:
+    class Shown(Room):
+        pass
+
+    Shown.presence = presence
+    talk = Talk(world, Shown)
+    hello = await talk.come()
+    hole = Entry("lobby", "{}", epoch="another", seq=7, kind=Kind.RESYNC)
+    world.relay.fanout.put([hole])
+    resync = await talk.next("resync")
+    assert (resync["epoch"], resync["seq"]) == ("another", 7)
+    if presence:
+        closing = await talk.next("closing")
+        assert (closing["code"], closing["reconnect"]) == (1012, True)
+        assert await talk.socket.close_code() == 1012
+        talk.socket.disconnect(1012)
+        await talk.socket.ended()
+        await until(lambda: Lost in kinds(world))
+        again = await talk.back()
+        assert (again["resumed"], len(again["presence"])) == (True, 1)
+        assert again["client"] == hello["client"]
+    else:
+        talk.say(type="ping")
+        await talk.next("pong")
+
+
+async def test_one_that_we_closed_for_a_while_and_is_not_back_is_gone(world: World) -> None:
+    talk = Talk(world, Brief)
+    hello = await talk.come()
+    assert await hub_send(hello["client"], Close(1012, "come back"), hub="lobby")
+    assert await talk.socket.close_code() == 1012
+    talk.socket.disconnect(1012)
+    await talk.socket.ended()
+    await until(lambda: Left in kinds(world))
+    assert kinds(world) == [Joined, Lost, Left]

@@ -24,6 +24,11 @@ def test_what_a_code_means(message: dict[str, Any], reason: str, code: int) -> N
     assert (departure.error is None) is (reason != "read")
 
 
+def test_a_restart_that_we_spoke_of_ourselves_is_no_stop() -> None:
+    departure = departure_of({"type": "websocket.disconnect", "code": 1012}, closed=True)
+    assert (departure.reason, departure.code) == ("close", 1012)
+
+
 async def test_the_one_that_waits_behind_messages_is_found_without_waiting() -> None:
     inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     inbox.put_nowait({"type": "websocket.receive", "text": "late"})

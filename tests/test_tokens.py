@@ -5,8 +5,9 @@ import types
 import pytest
 from django.contrib.auth.models import AnonymousUser
 
+from django_hub import closes
 from django_hub.exceptions import Refused
-from django_hub.tokens import CLOSE_TOKEN, make_token, read_token
+from django_hub.tokens import make_token, read_token
 
 
 class User:
@@ -46,7 +47,7 @@ def test_a_token_brings_back_whose_it_is(of):
 def test_a_token_is_good_for_its_login_only(other):
     with pytest.raises(Refused) as refused:
         read_token(make_token("garden", "anna", "abc", ANNA), "garden", other)
-    assert refused.value.code == CLOSE_TOKEN
+    assert refused.value.code == closes.BAD_TOKEN
 
 
 def test_a_token_of_nobody_is_no_token_of_somebody():

@@ -260,13 +260,19 @@ class MemoryStore(Store):
         self._append(self._hubs[op.hub], op.client_id, op.resumed, applied)
         return Outcome.RESUMED
 
-    def _post(self, op: Post, applied: Applied) -> Outcome:
+    def _whose(self, op: Post | Leave | Lose | Update) -> tuple[_Hub, _Member] | Outcome | None:
+        """The hub and the member that the op is of; None where it is gone, or who has its place."""
         hub = self._hubs.get(op.hub)
         member = hub.members.get(op.client_id) if hub else None
         if hub is None or member is None:
-            return Outcome.UNKNOWN
-        if member.address.connection != op.connection:
-            return Outcome.REPLACED
+            return None
+        return (hub, member) if member.address.connection == op.connection else Outcome.REPLACED
+
+    def _post(self, op: Post, applied: Applied) -> Outcome:
+        known = self._whose(op)
+        if not isinstance(known, tuple):
+            return known or Outcome.UNKNOWN
+        hub, member = known
         if op.number <= member.posted:
             return Outcome.DONE
         if hub.mail is not None and len(hub.mail) >= self.limits.mailbox:
@@ -276,12 +282,10 @@ class MemoryStore(Store):
         return Outcome.DONE
 
     def _leave(self, op: Leave, applied: Applied) -> Outcome:
-        hub = self._hubs.get(op.hub)
-        member = hub.members.get(op.client_id) if hub else None
-        if hub is None or member is None:
-            return Outcome.DONE
-        if member.address.connection != op.connection:
-            return Outcome.REPLACED
+        known = self._whose(op)
+        if not isinstance(known, tuple):
+            return known or Outcome.DONE
+        hub, member = known
         self._remove(hub, op.client_id)
         if session_of(op.connection):
             self._remember(op.hub, member)
@@ -289,24 +293,20 @@ class MemoryStore(Store):
         return Outcome.DONE
 
     def _lose(self, op: Lose, applied: Applied) -> Outcome:
-        hub = self._hubs.get(op.hub)
-        member = hub.members.get(op.client_id) if hub else None
-        if hub is None or member is None:
-            return Outcome.DONE
-        if member.address.connection != op.connection:
-            return Outcome.REPLACED
+        known = self._whose(op)
+        if not isinstance(known, tuple):
+            return known or Outcome.DONE
+        hub, member = known
         if member.until is None:
             member.until = self._clock() + member.grace
             self._append(hub, op.client_id, op.body, applied)
         return Outcome.DONE
 
     def _update(self, op: Update, applied: Applied) -> Outcome:
-        hub = self._hubs.get(op.hub)
-        member = hub.members.get(op.client_id) if hub else None
-        if hub is None or member is None:
-            return Outcome.UNKNOWN
-        if member.address.connection != op.connection:
-            return Outcome.REPLACED
+        known = self._whose(op)
+        if not isinstance(known, tuple):
+            return known or Outcome.UNKNOWN
+        hub, member = known
         if member.who != op.who:
             member.who = op.who
             self._append(hub, op.client_id, op.body, applied)

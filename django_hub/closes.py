@@ -1,0 +1,42 @@
+"""The close codes of a hub's sockets. What each means to a client is in ``docs/promises.md``, and in
+``docs/reference/protocol.md`` for those that speak ``hub.v1``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# RFC 6455, 7.4.1, and the IANA registry it made.
+GOING_AWAY: Final = 1001
+BROKEN: Final = 1006
+TOO_BIG: Final = 1009
+FAILED: Final = 1011
+SERVICE_RESTART: Final = 1012
+TRY_AGAIN_LATER: Final = 1013
+
+# Ours. The last two digits are those of the HTTP status that says nearly the same.
+SLOW: Final = 4008
+BAD_REQUEST: Final = 4400
+BAD_TOKEN: Final = 4401
+FORBIDDEN: Final = 4403
+UNKNOWN_SUBPROTOCOL: Final = 4406
+SILENT: Final = 4408
+REPLACED: Final = 4409
+DESTROYED: Final = 4410
+TOO_MANY: Final = 4429
+
+#: After these a client comes back by itself: what went wrong is not for good, or is not known.
+RETURNING: Final = frozenset(
+    {
+        GOING_AWAY,
+        1005,
+        BROKEN,
+        FAILED,
+        SERVICE_RESTART,
+        TRY_AGAIN_LATER,
+        1014,
+        SLOW,
+        BAD_TOKEN,
+        SILENT,
+        TOO_MANY,
+    }
+)
