@@ -46,9 +46,8 @@ async def send_reply(event: Message, value: object) -> bool:
     if found is None or event.request is None:
         return False
     hub, address = found
-    key = session_of(address.connection)
-    if not key:
+    if not session_of(address.connection):
         return False
-    entry = Entry(hub, frame, Scope.ONLY, (key,), reply=event.request)
+    entry = Entry(hub, frame, Scope.ONLY, (address.connection,), reply=event.request)
     await taken([get_relay().sender.direct(address.process, entry, event.client_id)])
     return True

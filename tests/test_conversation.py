@@ -199,7 +199,7 @@ async def test_messages_are_acknowledged_and_taken_once(world: World) -> None:
     assert [event.request for event in said] == [None, 2, None]
     assert await said[1].reply({"yes": True})
     reply = await talk.next("reply")
-    assert (reply["id"], reply["data"]) == (2, {"yes": True})
+    assert (reply["id"], reply["data"], reply["direct"]) == (2, {"yes": True}, 1)
     assert await said[1].reply(b"bytes") is True
     assert await said[0].reply("nobody asked") is False
     talk.socket.disconnect(1000)

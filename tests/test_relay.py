@@ -141,6 +141,20 @@ async def test_two_beats_at_once_have_one_pump(make: Any, world: World, store: F
     await until(lambda: ann.line.frames == ["hello"])
 
 
+async def test_a_beat_of_one_that_is_stopped_listens_to_nothing(
+    make: Any, world: World, store: FaultyStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The keeper's cancellation may be swallowed where redis-py connects."""
+    ann = make("ann")
+    await ann.join()
+    await ann.leave()
+    await store.mail("lobby")
+    await world.relay.close()
+    world.relay._heard, world.relay._pinged = False, 0.0
+    await world.relay.beat()
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("error", [Unavailable("gone"), KeyError("bug")])
 async def test_a_part_of_a_beat_that_fails_keeps_no_other_from_being_done(
     make: Any, world: World, store: FaultyStore, error: Exception

@@ -7,6 +7,7 @@ from benchmarks.scenarios import (
     memory,
     proof,
     relays,
+    spoken,
     stalled,
     there_and_back,
     through_redis,
@@ -15,6 +16,7 @@ from benchmarks.scenarios import (
 SCENARIOS = [
     *proof.SCENARIOS,
     *fan_out.SCENARIOS,
+    *spoken.SCENARIOS,
     *through_redis.SCENARIOS,
     *memory.SCENARIOS,
     *many_hubs.SCENARIOS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from benchmarks import stage
 from benchmarks.generator import Measured, Option, generate
@@ -28,10 +29,17 @@ def _load(burst: int, clients: int) -> Mapping[str, Option]:
     return {"clients": clients, "burst": burst, "patience": 60.0}
 
 
-def on_site(kind: str, path: str, burst: int, clients: int, **env: str) -> Measure:
+def on_site(
+    kind: str,
+    path: str,
+    burst: int,
+    clients: int,
+    speech: Mapping[str, Option] = MappingProxyType({}),
+    **env: str,
+) -> Measure:
     async def measure(seconds: float) -> Measured:
         async with stage.alone(kind, **env) as server:
-            load = {**_load(burst, clients), "seconds": seconds}
+            load = {**speech, **_load(burst, clients), "seconds": seconds}
             return await generate(server.port, path, "rounds", stage.OTHERS, load, server.pid)
 
     return measure

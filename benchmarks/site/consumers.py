@@ -39,19 +39,49 @@ class HubFan(HubConsumer):
         await hub_broadcast(self.hub, data)
 
 
+class HubSpoken(HubFan):
+    """For the generator, which offers no subprotocol and never pings: as if it had offered ``hub.v1``."""
+
+    heartbeat = 3600.0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await super().__call__({**scope, "subprotocols": ["hub.v1"]}, receive, Unsaid(send).send)
+
+
+class Unsaid:
+    """A `send` that says nothing of a subprotocol, wrapped as Channels' session middleware does it, so that
+    the server's own is found behind it."""
+
+    def __init__(self, send: Any) -> None:
+        self.real_send = send
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.accept":
+            message = {"type": "websocket.accept"}
+        await self.real_send(message)
+
+
 class HubVoice(HubFan):
     """Where its socket is, nobody hears it. It does not wait for each broadcast before the next one, as
     code that has several to send would not."""
 
     under_way: ClassVar[set[asyncio.Task[None]]] = set()
+    droppable = False
 
     async def get_hub(self) -> str:
         return "voices"
 
     async def on_message(self, data: str | bytes) -> None:
-        task = asyncio.create_task(hub_broadcast(self.scope["url_route"]["kwargs"]["hub"], data))
+        hub = self.scope["url_route"]["kwargs"]["hub"]
+        task = asyncio.create_task(hub_broadcast(hub, data, droppable=self.droppable))
         self.under_way.add(task)
         task.add_done_callback(self.under_way.discard)
+
+
+class HubDroppable(HubVoice):
+    """What it says has no number, and is not kept."""
+
+    droppable = True
 
 
 class HubFanEvents(HubEvents):
