@@ -148,7 +148,7 @@ class Relay:
         if self._layer.in_memory or now - self._pinged < self._settings.BEAT / 2:
             return
         if not self._tasks:
-            # It is being stopped, and redis-py swallowed the keeper's cancellation: there is another one to come.
+            # It is being stopped, and redis-py swallowed the keeper's cancellation: another one will come.
             return
         if not self._heard:
             logger.warning("Nothing comes from the channel layer any more; listening to it anew")
