@@ -79,6 +79,7 @@ async def test_three_people_chat(room: Room) -> None:
     assert await ann.here() == ["ann", "bob"]
 
 
+@pytest.mark.heavy
 async def test_three_hundred_people_hear_all_in_the_same_order(room: Room) -> None:
     people = await asyncio.gather(*(room(f"p{number:03}") for number in range(300)))
     names = sorted(person.name or "" for person in people)

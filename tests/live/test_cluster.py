@@ -30,7 +30,10 @@ Command().handle(channels=["chat-events"])
 """
 
 
-@pytest.mark.parametrize(("layer", "messages"), [("core", 10_000), ("pubsub", 2_000)])
+@pytest.mark.parametrize(
+    ("layer", "messages"),
+    [("core", 2_000), pytest.param("core", 10_000, marks=pytest.mark.heavy), ("pubsub", 2_000)],
+)
 async def test_every_message_is_handled_once_and_heard_once_in_one_order(
     start: Start, layer: str, messages: int
 ) -> None:
@@ -135,7 +138,7 @@ async def test_stopping_servers_and_workers_in_order_loses_nothing(start: Start)
 
 
 @pytest.mark.parametrize("keep_data", [True, False], ids=["with its data", "without"])
-@pytest.mark.parametrize("layer", ["core", "pubsub"])
+@pytest.mark.parametrize("layer", ["core", pytest.param("pubsub", marks=pytest.mark.heavy)])
 async def test_a_broker_that_is_restarted_costs_no_socket(
     start: Start, broker: Broker, layer: str, keep_data: bool
 ) -> None:

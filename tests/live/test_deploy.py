@@ -63,6 +63,7 @@ class Nginx(Server):
         return f"ws://{self.host}:{self.port}{path}"
 
 
+@pytest.mark.heavy
 @pytest.mark.may_skip
 @pytest.mark.skipif(NGINX is None, reason="no nginx here")
 async def test_the_nginx_of_the_page_serves_a_site(broker: Broker, tmp_path: Path) -> None:

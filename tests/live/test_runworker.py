@@ -3,10 +3,13 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.live.chat import ChatClient
 from tests.live.servers import MS, ROOT, Broker, daphne, eventually, worker
 
 
+@pytest.mark.heavy
 async def test_it_starts_anew_when_code_changes_and_goes_on(broker: Broker, tmp_path: Path) -> None:
     code = tmp_path / "reloaded_settings.py"
     code.write_text("from demo_project.settings import *\n")

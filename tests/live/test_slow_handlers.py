@@ -13,7 +13,8 @@ from tests.live.site import PATIENCE, UNIT, Start
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.mark.parametrize("how", ["wait", pytest.param("block", marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("how", ["wait", "block"])
 async def test_a_handler_that_takes_several_leases_holds_only_its_own_hub(start: Start, how: str) -> None:
     site = await start(HUB_LEASE=0.75 * UNIT)
     async with site.stack:

@@ -117,6 +117,7 @@ class Day:
         return self.seen
 
 
+@pytest.mark.heavy
 async def test_whatever_round_trip_is_lost_the_day_is_the_same(redis):
     await redis.script_flush()
     quiet = Day(redis, "quiet")
