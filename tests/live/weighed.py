@@ -14,8 +14,8 @@ from tests.live import desk, wired
 from tests.live.wired import Room
 from tests.live.wired import application as application
 
-# A beat tidies up: often, so that a test need not wait for it.
-settings.DJANGO_HUB = {"BEAT": 0.5}
+# A beat tidies up: often, so that a test need not wait for it. What a hub's log keeps, too, is soon over.
+settings.DJANGO_HUB = {"BEAT": 0.5, "PROCESS_LEASE": 10.0, "HISTORY_TTL": 1.0}
 
 
 def held() -> dict[str, int]:
