@@ -314,7 +314,7 @@ class HubConsumer(AsyncConsumer):
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
-                return departure_of(message, connection.wire.closed)
+                return departure_of(message, connection.wire.closed_by_us)
             # What a client still sent to a socket that we closed is nobody's.
             if connection.wire.closed or connection.left is not None:
                 continue

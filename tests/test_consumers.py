@@ -515,6 +515,16 @@ async def test_what_the_servers_code_says(world: World, code: int, reason: str) 
     assert (left_of(world).reason, left_of(world).code) == (reason, code)
 
 
+async def test_a_server_that_stops_while_it_takes_no_more_is_a_shutdown_too(world: World) -> None:
+    ann = await world.join("ann")
+    ann.broken = OSError("the transport is closing")
+    await hub_broadcast("lobby", "not taken")
+    ann.disconnect(1012)
+    await ann.ended()
+    await world.settled()
+    assert (left_of(world).reason, left_of(world).code) == ("shutdown", 1012)
+
+
 async def test_a_stopping_server_cancels_its_reader(world: World) -> None:
     ann, bob = await world.join("ann"), await world.join("bob")
     ann.cancel()

@@ -114,6 +114,7 @@ async def test_a_send_that_raises_breaks_the_wire_once(line: Line) -> None:
     assert write(wire, "one", "two", Close(4000)) == [False] * 3
     assert errors == [line.broken]
     assert wire.closed
+    assert not wire.closed_by_us
 
 
 async def test_a_broken_wire_keeps_what_comes_until_it_is_abandoned(line: Line) -> None:

@@ -105,3 +105,4 @@ async def test_what_it_can_not_do_by_itself_the_other_wire_does():
     await held.drained()
     wire.write(Outgoing(Close()))
     assert held.closed
+    assert held.closed_by_us

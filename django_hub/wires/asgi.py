@@ -75,6 +75,10 @@ class AsgiWire:
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def closed_by_us(self) -> bool:
+        return self._closed and not self._broken
+
     @classmethod
     def write_to_all(cls, wires: Iterable[Self], outgoing: Outgoing) -> None:
         if outgoing.several or outgoing.close is not None:

@@ -116,6 +116,11 @@ class Wire(Protocol):
         """A Close was written or the socket broke."""
         ...
 
+    @property
+    def closed_by_us(self) -> bool:
+        """A Close was written, and the socket did not break."""
+        ...
+
     def write(self, outgoing: Outgoing) -> bool:
         """False: the wire is closed, the frames will never be written."""
         ...

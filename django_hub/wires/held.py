@@ -42,6 +42,10 @@ class HeldWire:
     def closed(self) -> bool:
         return self._closed or self._wire.closed
 
+    @property
+    def closed_by_us(self) -> bool:
+        return self._closed or self._wire.closed_by_us
+
     def write(self, outgoing: Outgoing) -> bool:
         if self._opened:
             # A walk over many clients may have begun before.
