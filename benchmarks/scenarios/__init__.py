@@ -7,6 +7,7 @@ from benchmarks.scenarios import (
     memory,
     proof,
     relays,
+    returns,
     spoken,
     stalled,
     there_and_back,
@@ -23,5 +24,6 @@ SCENARIOS = [
     *stalled.SCENARIOS,
     *growth.SCENARIOS,
     *relays.SCENARIOS,
+    *returns.SCENARIOS,
     *there_and_back.SCENARIOS,
 ]

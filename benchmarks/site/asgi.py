@@ -18,6 +18,7 @@ application = ProtocolTypeRouter(
             [
                 path("hub/echo/<hub>/", consumers.HubEcho.as_asgi()),
                 path("hub/fan/<hub>/", consumers.HubFan.as_asgi()),
+                path("returning/fan/<hub>/", consumers.HubReturning.as_asgi()),
                 path("spoken/fan/<hub>/", consumers.HubSpoken.as_asgi()),
                 path("hub/droppable/<hub>/", consumers.HubDroppable.as_asgi()),
                 path("hub/voice/<hub>/", consumers.HubVoice.as_asgi()),

@@ -39,6 +39,13 @@ class HubFan(HubConsumer):
         await hub_broadcast(self.hub, data)
 
 
+class HubReturning(HubFan):
+    """Its clients have a minute to come back, and need not ping."""
+
+    grace = 60.0
+    heartbeat = 3600.0
+
+
 class HubSpoken(HubFan):
     """For the generator, which offers no subprotocol and never pings: as if it had offered ``hub.v1``."""
 
