@@ -23,7 +23,7 @@ from django_hub.lines import Line, entries_of
 from django_hub.recent import Recent
 from django_hub.sequences import Sequence as Numbers
 from django_hub.stores.base import Store
-from django_hub.stores.ops import History
+from django_hub.stores.ops import History, Number
 
 logger = logging.getLogger(__name__)
 
@@ -66,23 +66,20 @@ class Ordering:
         ready: list[Entry] = []
         for entry in entries:
             hub = self._hubs.get(entry.hub) or self._new(entry.hub)
-            if hub is None:
-                continue
-            log = hub.log
-            if entry.epoch:
-                if log.numbers.passes(entry):
-                    ready.append(entry)
-                    if hub.recent is not None:
-                        hub.recent.append((entry,))
-                else:
-                    self._passed(hub, ready, self._take(log, entry))
-            elif len(log.numbers):
-                log.held += entry.size
-                log.numbers.wait_behind(entry)
-                self._passed(hub, ready, self._bounded(log))
-            else:
-                self._passed(hub, ready, (entry,))
+            if hub is not None:
+                self._come(hub, entry, ready)
         if ready:
+            self._fanout.put(ready)
+
+    def begin(self, name: str, log: Number) -> None:
+        """A client joined when the hub's log had come so far: what follows is for it. It tells where the log
+        begins here, if that is not known; until then what comes waits (as a late number does)."""
+        hub = self._hubs.get(name) or self._new(name)
+        if (
+            hub is not None
+            and hub.log.numbers.at is None
+            and (ready := self._begin(hub, log.epoch, log.seq))
+        ):
             self._fanout.put(ready)
 
     @property
@@ -126,7 +123,7 @@ class Ordering:
 
         Raises `Unavailable`, `Damaged`.
         """
-        while (hub := self._hubs.get(name) or self._new(name)) is not None and hub.log.numbers.at is None:
+        while (hub := self._hubs.get(name) or self._new(name)) is not None and not hub.log.numbers.epoch:
             if hub.settling is None:
                 hub.settling = self._task(self._settle(hub))
             await _outcome(hub.settling)
@@ -187,6 +184,55 @@ class Ordering:
         hub = self._hubs[name] = _Hub(name)
         return hub
 
+    def _begin(self, hub: _Hub, epoch: str, seq: int) -> list[Entry]:
+        waited = hub.log.numbers.begin(epoch, seq)
+        hub.log.held = 0
+        if epoch:
+            self._fanout.begin(hub.log.hub, epoch, seq)
+        ready: list[Entry] = []
+        for entry in waited:
+            self._come(hub, entry, ready)
+        return ready
+
+    def _adopt(self, line: Line, epoch: str) -> None:
+        """Where the log was not there yet when its first client here joined, it is the next that is."""
+        numbers = line.numbers
+        if not (numbers.epoch or line.key) and numbers.at is not None:
+            numbers.epoch = epoch
+            self._fanout.begin(line.hub, epoch, numbers.at)
+
+    def _come(self, hub: _Hub, entry: Entry, ready: list[Entry]) -> None:
+        log = hub.log
+        if entry.epoch:
+            if log.numbers.passes(entry):
+                ready.append(entry)
+                if hub.recent is not None:
+                    hub.recent.append((entry,))
+            elif log.numbers.at is None:
+                self._hold(hub, entry, ready)
+            else:
+                self._passed(hub, ready, self._take(log, entry))
+        elif not len(log.numbers):
+            self._passed(hub, ready, (entry,))
+        elif log.numbers.at is None:
+            self._hold(hub, entry, ready)
+        else:
+            log.held += entry.size
+            log.numbers.wait_behind(entry)
+            self._passed(hub, ready, self._bounded(log))
+
+    def _hold(self, hub: _Hub, entry: Entry, ready: list[Entry]) -> None:
+        hub.log.numbers.hold(entry)
+        hub.log.held += entry.size
+        if hub.log.is_full:
+            ready += self._begin_with_first(hub)
+        else:
+            self._watched(hub.log)
+
+    def _begin_with_first(self, hub: _Hub) -> list[Entry]:
+        epoch, seq = hub.log.numbers.first_held
+        return self._begin(hub, epoch, seq - 1)
+
     def _passed(self, hub: _Hub, ready: list[Entry], entries: Iterable[Entry]) -> None:
         """These are through the hub's log, those of a client's own log have it before them."""
         for entry in entries:
@@ -210,8 +256,7 @@ class Ordering:
 
     def _take(self, line: Line, entry: Entry) -> list[Entry]:
         numbers = line.numbers
-        if numbers.at is None and not line.key:
-            self._fanout.begin(line.hub, entry.epoch, entry.seq - 1)
+        self._adopt(line, entry.epoch)
         ready = numbers.take(entry)
         if numbers.holds:
             line.held += entry.size - sum(each.size for each in ready)
@@ -267,6 +312,9 @@ class Ordering:
         pauses = waits(first=_LATE)
         if not (line.begun or line.numbers.at):
             self._begin_client(line, line.numbers.first - 1)
+        if line.numbers.at is None and (ready := self._begin_with_first(self._hubs[line.hub])):
+            # Its Join is not answered, or its hub damaged.
+            self._fanout.put(ready)
         while not line.is_settled:
             epoch, at = line.numbers.epoch, line.numbers.at or 0
             try:
@@ -282,6 +330,8 @@ class Ordering:
                 history = None
             # It may have gone on without this answer, into another log.
             if line.numbers.epoch == epoch:
+                if history is not None:
+                    self._adopt(line, history.epoch)
                 self._fill(line, history)
 
     async def _asked(self, line: Line, after: int) -> History | None:
@@ -317,10 +367,10 @@ class Ordering:
     async def _settle(self, hub: _Hub) -> None:
         try:
             history = await self._store.history(hub.log.hub, 0)
-            # Else the first of its entries has come meanwhile.
-            if hub.log.numbers.at is None:
-                hub.log.numbers = Numbers(hub.log.hub, history.epoch, history.seq)
-                self._fanout.begin(hub.log.hub, history.epoch, history.seq)
+            if hub.log.numbers.at is not None:
+                self._adopt(hub.log, history.epoch)
+            elif ready := self._begin(hub, history.epoch, history.seq):
+                self._fanout.put(ready)
         finally:
             hub.settling = None
 

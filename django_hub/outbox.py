@@ -13,7 +13,7 @@ from django_hub.bells import Bells
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.names import session_of
 from django_hub.stores.base import Store
-from django_hub.stores.ops import Address, Join, Op, Outcome
+from django_hub.stores.ops import Address, Join, Number, Op, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ class Outbox:
         #: Told of each connection that lost its client id to a newer one, with its hub; and whether that
         #: one is of the same session.
         self.replaced: Callable[[str, Address, bool], None] = _nobody
+        #: Told how far a hub's log had come when somebody joined it.
+        self.began: Callable[[str, Number], None] = _unheard
         #: Told when the store answers again after it could not be reached.
         self.recovered: Callable[[], None] = _nothing
         self.accepted = Accepted()
@@ -62,6 +64,8 @@ class Outbox:
             if outcome in (Outcome.DONE, Outcome.RESUMED):
                 self.accepted.add(op.hub)
         self._bells.ring(applied.wakes)
+        for hub, log in applied.logs.items():
+            self.began(hub, log)
         sessions = {session_of(op.connection) for op in ops if isinstance(op, Join)} - {""}
         for hub, address in applied.replaced:
             self.replaced(hub, address, session_of(address.connection) in sessions)
@@ -72,6 +76,10 @@ class Outbox:
 
 def _nobody(hub: str, address: Address, resumed: bool) -> None:
     """An outbox without a relay."""
+
+
+def _unheard(hub: str, log: Number) -> None:
+    """As above."""
 
 
 def _nothing() -> None:

@@ -56,6 +56,7 @@ class Relay:
         )
         self.outbox.replaced = self.clients.close_replaced
         self.outbox.recovered = self._recovered
+        self.outbox.began = self.ordering.begin
         self.keeper = Keeper(store, self.bells, layer)
         self.wires = Wires(self.shut_down, settings.WIRES)
         self._layer = layer

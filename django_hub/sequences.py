@@ -12,7 +12,7 @@ _MOST = 1000
 
 
 class Sequence:
-    """Of one log. It begins with the number it is told, or the first that comes.
+    """Of one log. It begins behind the number it is told (`begin`); what comes before that waits.
 
     ``at``: the last number that was let through. What comes too early waits until what is before it has
     come, or is known not to come any more (`fill`).
@@ -31,12 +31,23 @@ class Sequence:
 
     def __len__(self) -> int:
         """How many numbers wait."""
-        return len(self._early)
+        return len(self._foreign if self.at is None else self._early)
 
     @property
     def is_settled(self) -> bool:
         """Nothing waits, and nothing is to be asked."""
         return not (self._early or self.doubtful)
+
+    def begin(self, epoch: str, seq: int) -> list[Entry]:
+        """What comes is above this number. Returns all that came before this was known, to be taken now."""
+        waited, self._foreign = self._foreign, []
+        self.epoch, self.at, self.doubtful = epoch, seq, False
+        return waited
+
+    def hold(self, entry: Entry) -> None:
+        """It is not known yet where the log begins."""
+        self._foreign.append(entry)
+        self.doubtful = True
 
     @property
     def holds(self) -> bool:
@@ -52,23 +63,21 @@ class Sequence:
 
     def take(self, entry: Entry) -> list[Entry]:
         """What can be let through, now that this has come."""
-        if self.at is None:
-            self.epoch, self.at = entry.epoch, entry.seq
-            return [entry]
         if entry.epoch != self.epoch:
             # Of a new log, or late and of an old one.
             self.doubtful = True
             if len(self._foreign) < _MOST:
                 self._foreign.append(entry)
             return []
-        if entry.seq <= self.at:
+        at = self.at or 0
+        if entry.seq <= at:
             # A repeat, or of a log that was put back to an earlier state.
             self.doubtful = True
             return []
-        if entry.seq > self.at + 1:
+        if entry.seq > at + 1:
             self._early.setdefault(entry.seq, [entry])
             return []
-        self.at += 1
+        self.at = at + 1
         return [entry, *self._released()]
 
     def skip_to(self, seq: int) -> list[Entry]:
@@ -81,6 +90,12 @@ class Sequence:
     def first(self) -> int:
         """The lowest number that waits; there is one."""
         return min(self._early)
+
+    @property
+    def first_held(self) -> tuple[str, int]:
+        """The lowest number of those that `hold` was given, with its epoch: the newest one's."""
+        epoch = next(entry.epoch for entry in reversed(self._foreign) if entry.epoch)
+        return epoch, min(entry.seq for entry in self._foreign if entry.epoch == epoch)
 
     def wait_behind(self, entry: Entry) -> None:
         """Something without a number, said after what waits."""

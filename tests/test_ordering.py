@@ -19,7 +19,7 @@ from django_hub.names import group_name
 from django_hub.ordering import Ordering
 from django_hub.pump import pump
 from django_hub.sender import Sender
-from django_hub.stores.ops import Join, Publication
+from django_hub.stores.ops import Join, Number, Publication
 from tests.apps import Clock, FaultyLayer, FaultyStore, Line, make_connection
 from tests.apps import world as world
 from tests.sockets import turns, until
@@ -35,6 +35,13 @@ class Place:
         self.names = map(str, range(1_000_000))
 
     def enter(self, client_id: str = "ann", hub: str = "lobby", session: str = "") -> Connection:
+        """Its Join is answered."""
+        connection = self.come(client_id, hub, session)
+        self.ordering.begin(hub, self.store._logs.peek(hub, self.store._clock()))
+        return connection
+
+    def come(self, client_id: str = "ann", hub: str = "lobby", session: str = "") -> Connection:
+        """Its Join is not answered yet."""
         connection = make_connection(client_id, hub, Line(), session=session)
         self.fanout.add(connection)
         return connection
@@ -95,6 +102,58 @@ async def test_in_order_they_go_as_they_come(place: Place) -> None:
 async def test_what_is_for_hubs_without_clients_here_is_dropped(place: Place) -> None:
     place.put(*await place.publish("1"))
     assert place.ordering._hubs == {}
+
+
+async def test_the_first_ones_wait_until_it_is_known_where_the_log_begins(place: Place) -> None:
+    ann = place.come()
+    await place.publish("0")
+    two, three = await place.publish("1", "2")
+    place.put(three, Entry("lobby", "said after it"), two)
+    assert sent(ann) == []
+    place.ordering.begin("lobby", Number(two.epoch, 1))
+    await place.ordering.idle()
+    assert sent(ann) == ["1", "2", "said after it"]
+    place.ordering.begin("lobby", Number(two.epoch, 3))  # somebody else joins
+    place.put(*await place.publish("3"))
+    await place.ordering.idle()
+    assert sent(ann)[3:] == ["3"]
+
+
+async def test_where_there_was_no_log_its_first_number_is_waited_for(place: Place) -> None:
+    ann, bob = place.enter(), place.enter("bob", session="s")
+    one, two = await place.publish("1", "2")
+    place.put(two)
+    await turns(3)
+    assert sent(ann) == []
+    place.put(one)
+    await place.ordering.idle()
+    assert sent(ann) == sent(bob) == ["1", "2"]
+    assert bob.position == (one.epoch, 0)
+
+
+async def test_where_it_is_not_told_it_begins_with_the_lowest_that_comes_soon(place: Place) -> None:
+    ann = place.come()
+    place.put(*reversed(await place.publish("1", "2")))
+    await until(lambda: len(sent(ann)) == 2)
+    assert sent(ann) == ["1", "2"]
+
+
+async def test_not_more_than_so_much_waits_to_begin(place: Place) -> None:
+    ann = place.come()
+    place.put(*[Entry("lobby", "x", epoch="e", seq=seq) for seq in range(5, 1006)])
+    await place.fanout.idle()
+    assert len(sent(ann)) == 1001
+
+
+async def test_settled_while_nothing_has_come(place: Place) -> None:
+    """Who joined before the log was there misses none of it."""
+    ann = place.enter()
+    one, two = await place.publish("1", "2")
+    await place.ordering.settle("lobby")
+    place.put(two, one)
+    await place.ordering.idle()
+    assert sent(ann) == ["1", "2"]
+    assert place.fanout.position("lobby") == (one.epoch, 2)
 
 
 async def test_late_ones_are_waited_for_and_doubles_are_dropped(place: Place) -> None:
@@ -220,7 +279,7 @@ async def test_what_was_on_its_way_when_all_left_is_for_nobody(place: Place) -> 
 
 async def test_settled_the_position_is_known_and_the_store_asked_once(place: Place) -> None:
     await place.publish("1", "2")
-    ann = place.enter(session="s")
+    ann = place.come(session="s")
     await asyncio.gather(*(place.ordering.settle("lobby") for _ in range(5)))
     assert place.store.calls.count("history") == 1
     assert ann.position == place.fanout.position("lobby")

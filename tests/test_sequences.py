@@ -29,11 +29,18 @@ def taken(sequence, *seqs):
     return [shown(sequence.take(entry(seq))) for seq in seqs]
 
 
-def test_it_begins_with_what_comes_first():
+def test_what_comes_before_it_begins_waits():
     sequence = Sequence("lobby")
-    assert taken(sequence, 7, 8) == [[7], [8]]
-    assert (sequence.epoch, sequence.at) == (OLD, 8)
     assert sequence.is_settled
+    for early in (entry(8), entry(9, NEW), entry(7), entry(6, NEW)):
+        assert not sequence.passes(early)
+        sequence.hold(early)
+    assert not sequence.is_settled
+    assert (len(sequence), sequence.first_held) == (4, (NEW, 6))
+    assert shown(sequence.begin(OLD, 6)) == [8, 9, 7, 6]
+    assert sequence.is_settled
+    assert len(sequence) == 0
+    assert taken(sequence, 7, 8) == [[7], [8]]
 
 
 def test_what_is_next_passes_where_nothing_waits():

@@ -202,6 +202,7 @@ class MemoryStore(Store):
                 match op:
                     case Join():
                         outcome = self._join(op, applied)
+                        applied.logs[op.hub] = self._logs.peek(op.hub, self._clock())
                     case Post():
                         outcome = self._post(op, applied)
                     case Leave():

@@ -87,6 +87,11 @@ class Logs:
         self._drop_old_items(log, now)
         return History(epoch, log.seq, log.above(after))
 
+    def peek(self, hub: str, now: float) -> Number:
+        """Its position, without keeping it."""
+        log = self._logs.get((hub, ""))
+        return Number("", 0) if log is None or log.until <= now else Number(log.epoch, log.seq)
+
     def position(self, hub: str, ttl: float, now: float) -> Number | None:
         log = self._logs.get((hub, ""))
         if log is None or log.until <= now:

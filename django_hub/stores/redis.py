@@ -153,6 +153,7 @@ class RedisStore(Store):
         for number, op in enumerate(ops):
             by_hub.setdefault(op.hub, []).append(number)
         joins = [op for op in ops if isinstance(op, Join)]
+        joined = {join.hub for join in joins}
 
         start = 0
         ttl = int(self.limits.lost_ttl * 1000)
@@ -181,7 +182,7 @@ class RedisStore(Store):
                 for number in numbers:
                     applied.outcomes[number] = answer
                 continue
-            woken, events, outcomes, replaced = answer
+            woken, events, outcomes, replaced, log = answer
             for number, outcome in zip(numbers, outcomes, strict=True):
                 applied.outcomes[number] = _OUTCOMES[outcome]
                 op = ops[number]
@@ -189,6 +190,8 @@ class RedisStore(Store):
                     gone.append((op.process, hub, op.client_id, op.connection))
             if woken:
                 applied.wakes.append((hub, events))
+            if hub in joined:
+                applied.logs[hub] = Number(log[0], int(log[1])) if log else Number("", 0)
             for client_id, process, connection in _threes(replaced):
                 address = Address(process, connection)
                 applied.replaced.append((hub, address))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from django_hub.stores.ops import History, HubRecord, Number, Publication
-from tests.stores.contract import ODD_NAMES, join, leave
+from tests.stores.contract import ODD_NAMES, join, leave, post
 
 # What `limits_for` keeps of a log, in items and in units.
 SIZE, TTL = 3, 4
@@ -147,6 +147,14 @@ class LogContract:
             assert (await store.history(name, 0)).items == ((1, name),)
 
     # A member's own log
+
+    async def test_a_join_is_told_how_far_its_hubs_log_has_come(self, store):
+        applied = await store.apply([join(), join("den", "bob")])
+        assert applied.logs == {"lobby": Number("", 0), "den": Number("", 0)}
+        assert await store.positions(["lobby"]) == {}
+        *_, last = await store.publish(several(SIZE + 1))
+        assert (await store.apply([join(client="eve"), post(1)])).logs == {"lobby": last}
+        assert (await store.apply([post(2), leave("den", "bob")])).logs == {}
 
     async def test_a_members_own_log_counts_by_itself(self, store):
         await store.apply([join(), join(client="bob")])

@@ -1,11 +1,12 @@
 -- Join, Post, Leave, Lose and Update of one hub, in their order.
 -- ARGV: mailbox limit, hub's name, how many replaced connections to remember, how long to remember what a session
 -- posted in ms, then the fields of each op.
--- Returns: woken, the channel to ring at, outcomes, and client id, process and connection of each replaced member.
+-- Returns: woken, the channel to ring at, outcomes, client id, process and connection of each replaced member, and,
+-- where somebody joined, epoch and seq of the hub's log, if there is one.
 
 local DONE, FULL, UNKNOWN, REPLACED, RESUMED = 0, 1, 2, 3, 4
 local limit, name, remembered, lost_ttl = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local outcomes, replaced = {}, {}
+local outcomes, replaced, joined = {}, {}, false
 -- Who posted last: often the next message is of the same member.
 local poster, posting
 
@@ -15,9 +16,10 @@ local function tell_replaced(client, process, connection)
   replaced[#replaced + 1] = connection
 end
 
-local function join(client, connection, process, events, who, joined, body, again, posted, grace, resumed)
+local function join(client, connection, process, events, who, since, body, again, posted, grace, resumed)
   local old = member(client)
   poster = nil
+  joined = true
   local chain = {}
   -- What a lost connection posted it may not know: the reply was lost, too.
   local lost = redis.call('MGET', lost_key(connection), lost_key(again))
@@ -50,7 +52,7 @@ local function join(client, connection, process, events, who, joined, body, agai
     end
   end
   local new = {
-    connection = connection, process = process, at = joined, past = table.concat(chain, ','), grace = grace, who = who,
+    connection = connection, process = process, at = since, past = table.concat(chain, ','), grace = grace, who = who,
   }
   if old and session and session == session_of(old.connection) then
     write(client, new)
@@ -150,4 +152,5 @@ while at <= #ARGV do
   at = at + 1 + fields
 end
 appended()
-return {woken, bell(), outcomes, replaced}
+local log = joined and redis.call('HMGET', LOG, 'epoch', 'seq') or {}
+return {woken, bell(), outcomes, replaced, log[1] and log or {}}
