@@ -72,14 +72,12 @@ class Ordering:
             self._fanout.put(ready)
 
     def begin(self, name: str, log: Number) -> None:
-        """A client joined when the hub's log had come so far: what follows is for it. It tells where the log
-        begins here, if that is not known; until then what comes waits (as a late number does)."""
+        """A client joined when the hub's log had come so far: what follows is for it. So it is known where
+        the log begins here, if it was not; until then what comes waits, as a late number does."""
         hub = self._hubs.get(name) or self._new(name)
-        if (
-            hub is not None
-            and hub.log.numbers.at is None
-            and (ready := self._begin(hub, log.epoch, log.seq))
-        ):
+        if hub is None or hub.log.numbers.at is not None:
+            return
+        if ready := self._begin(hub, log.epoch, log.seq):
             self._fanout.put(ready)
 
     @property
@@ -301,7 +299,8 @@ class Ordering:
         try:
             while not line.is_settled:
                 at = line.numbers.at
-                await asyncio.sleep(_LATE)
+                if not line.numbers.is_behind:
+                    await asyncio.sleep(_LATE)
                 # Where it moved on, what is missing now is not late yet.
                 if line.numbers.doubtful or line.numbers.at == at:
                     await self._ask(line)

@@ -38,6 +38,11 @@ class Sequence:
         """Nothing waits, and nothing is to be asked."""
         return not (self._early or self.doubtful)
 
+    @property
+    def is_behind(self) -> bool:
+        """Something of another log waits: nothing that could still come lets it through."""
+        return self.at is not None and bool(self._foreign)
+
     def begin(self, epoch: str, seq: int) -> list[Entry]:
         """What comes is above this number. Returns all that came before this was known, to be taken now."""
         waited, self._foreign = self._foreign, []

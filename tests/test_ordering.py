@@ -246,6 +246,18 @@ async def test_a_log_that_began_anew_is_behind_a_hole(place: Place) -> None:
     assert sent(bob) == ["1", "2", 0, "one", "two"]
 
 
+async def test_a_log_that_began_anew_is_not_waited_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LATE", 60.0)
+    ann = place.enter()
+    place.put(*await place.publish("1"))
+    place.store._logs._logs.clear()
+    place.put(*await place.publish("2"))
+    await asyncio.wait_for(place.ordering.idle(), 5)
+    assert sent(ann) == ["1", "2"]
+
+
 async def test_forgotten_with_the_last_connection(place: Place) -> None:
     ann, bob = place.enter(), place.enter("bob")
     one, _, three = await place.publish(*"123")

@@ -127,9 +127,9 @@ class Applied:
 
     ``replaced``: connections that lost their client id to a newer one, with the hub: their sockets are to
     be closed. A repeated Join tells of the one it replaced again; one that is RESUMED, of the connection
-    that the member had before. ``wakes``: hubs that had no mail before
-    and have now, each with its events channel. ``logs``: how far the log of each hub that somebody joined had
-    come in that same step; without epoch, and 0, where there is none.
+    that the member had before. ``wakes``: hubs that had no mail before and have now, each with its events
+    channel. ``logs``: how far the log of each hub that somebody joined had come in that same step; without
+    epoch, and 0, where there is none.
     """
 
     outcomes: list[Outcome | Damaged]
