@@ -68,7 +68,7 @@ class _Held:
 
 
 class _Member:
-    __slots__ = ("address", "at", "grace", "past", "posted", "until", "who")
+    __slots__ = ("address", "at", "grace", "own", "past", "posted", "until", "who")
 
     def __init__(self, op: Join, past: tuple[Address, ...], posted: int) -> None:
         self.address = Address(op.process, op.connection)
@@ -76,6 +76,8 @@ class _Member:
         self.grace = op.grace
         self.past = past
         self.posted = posted
+        # The connection that last posted a message of its own, and the number of that.
+        self.own = "", 0
         # When a lost one's grace is over.
         self.until: float | None = None
         self.who = op.who
@@ -251,6 +253,8 @@ class MemoryStore(Store):
         key = op.hub, op.client_id
         applied.replaced.append((op.hub, member.address))
         self._forget_whose(key, member)
+        if op.again and member.own[0] == op.again:
+            member.own = op.connection, member.own[1]
         member.address = Address(op.process, op.connection)
         member.at, member.who, member.grace = op.at, op.who, op.grace
         member.past = chain[-_REMEMBERED:]
@@ -273,11 +277,17 @@ class MemoryStore(Store):
         if not isinstance(known, tuple):
             return known or Outcome.UNKNOWN
         hub, member = known
-        if op.number <= member.posted:
+        last = member.posted
+        if op.own:
+            last = member.own[1] if member.own[0] == op.connection else 0
+        if op.number <= last:
             return Outcome.DONE
         if hub.mail is not None and len(hub.mail) >= self.limits.mailbox:
             return Outcome.FULL
-        member.posted = op.number
+        if op.own:
+            member.own = op.connection, op.number
+        else:
+            member.posted = op.number
         self._append(hub, op.client_id, op.body, applied)
         return Outcome.DONE
 
