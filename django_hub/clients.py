@@ -88,15 +88,18 @@ class Clients:
         """
         if connection.posting is None:
             connection.posting = asyncio.Lock()
+        taking = connection.taking
+        if taking is not None and not taking.is_here():
+            taking = None
         async with connection.posting:
-            connection.numbered += 1
-            number = connection.numbered
+            posting = connection.number(taking)
             pauses = waits(first=0.02, most=0.5)
             while connection.left is None:
-                op = connection.post_op(number, data)
+                op = connection.post_op(posting, data)
                 match await self._outbox.put(op):
                     case Outcome.DONE:
-                        connection.posted = number
+                        if not posting.own:
+                            connection.posted = posting.number
                         return True
                     case Outcome.FULL:
                         await asyncio.sleep(next(pauses))

@@ -25,6 +25,7 @@ from django_hub.events import (
 )
 from django_hub.messages import Close
 from django_hub.stores.ops import Join, Leave, Lose, Outcome, Post
+from django_hub.taking import Posting, Taking
 from django_hub.wires.base import Outgoing, Wire
 
 # Bytes of undelivered messages that a Left may carry: a thousand stuck clients must not fill a mailbox.
@@ -69,9 +70,9 @@ class Connection:
         "presence",
         "process",
         "reader",
-        "request",
         "returned",
         "session",
+        "taking",
         "who",
         "wire",
     )
@@ -104,16 +105,17 @@ class Connection:
         self.wire = wire
         self.bounds = bounds
         # Numbers given to messages, and the last that is known to be in the mailbox. A number is never
-        # given twice, also where its caller gave up: the message may be on its way.
+        # given twice, also where its caller gave up: the message may be on its way. What a client of a
+        # session sent is numbered by the client, and for it only what it sent counts as posted.
         self.numbered = 0
         self.posted = 0
+        self.taking: Taking | None = None
         # Made when first needed: an idle client has neither posted nor left.
         self.posting: asyncio.Lock | None = None
         self.joined: asyncio.Future[Outcome] | None = None
         self.left: asyncio.Task[None] | None = None
-        # The number in its hub's log behind which it hears all; the request that its message is, if any.
+        # The number in its hub's log behind which it hears all.
         self.position = ("", 0)
-        self.request: int | None = None
         # When it last joined again, by the loop's clock.
         self.returned = 0.0
         # The consumer's own task, where it is to be ended if its socket hangs.
@@ -171,14 +173,22 @@ class Connection:
             resumed=resumed_body(self.who, now) if self.session else "",
         )
 
-    def post_op(self, number: int, data: str | bytes) -> Post:
+    def post_op(self, posting: Posting, data: str | bytes) -> Post:
         return Post(
             hub=self.hub,
             client_id=self.client_id,
             connection=self.id,
-            number=number,
-            body=message_body(self.who, time.time(), data, self.request),
+            number=posting.number,
+            body=message_body(self.who, time.time(), data, posting.request),
+            own=posting.own,
         )
+
+    def number(self, taking: Taking | None) -> Posting:
+        """The next number for a message that is posted while its client's one is taken, or for another."""
+        if taking is not None and (posting := taking.next()) is not None:
+            return posting
+        self.numbered += 1
+        return Posting(self.numbered, own=bool(self.session))
 
     def may_return(self, departure: Departure) -> bool:
         """Is its client expected back within its grace?"""

@@ -170,7 +170,9 @@ class HubConsumer(AsyncConsumer):
     async def post(self, data: str | bytes) -> bool:
         """Put a message into the hub's mailbox. True: its handler will get it.
 
-        Waits while the mailbox is full. False: the client is no longer a member.
+        Waits while the mailbox is full. False: the client is no longer a member. What `on_message` posts
+        of a message that a client of ``hub.v1`` sends again is taken once, as far as its first 1,023
+        posts; what is posted elsewhere is always taken, and no part of a request.
         """
         return await self._relay.clients.post(self._connection, data)
 

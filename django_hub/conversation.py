@@ -21,6 +21,7 @@ from django_hub.presence import shown
 from django_hub.receivers import receivers
 from django_hub.relay import Relay
 from django_hub.stores.ops import Outcome
+from django_hub.taking import Taking
 from django_hub.tokens import make_token, read_token
 from django_hub.wires.base import Outgoing, Wire
 from django_hub.wires.held import HeldWire
@@ -32,9 +33,6 @@ logger = logging.getLogger(__name__)
 _CONNECT_WITHIN = 10.0
 # And is taken for gone when nothing was heard of it for so many heartbeats.
 _SILENT = 2.5
-# Messages that `on_message` may post for one of its client: each has a number of its own, the same again
-# where the client sends that one again.
-_POSTS = 1024
 
 _Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -51,7 +49,6 @@ class Conversation:
         self._session = uuid.uuid4().hex
         self._clock = asyncio.get_running_loop().time
         self._heard = self._clock()
-        self._taking = False
         self._watch: asyncio.TimerHandle | None = None
 
     @property
@@ -165,13 +162,12 @@ class Conversation:
             case Ping():
                 connection.write(Outgoing(envelopes.PONG))
             case Said(number, data, wants_reply):
-                connection.numbered = max(connection.numbered, number * _POSTS)
-                connection.request = number if wants_reply else None
-                self._taking = True
+                taking = connection.taking = Taking(number, wants_reply)
                 try:
-                    await on_message(data)
+                    with taking.here():
+                        await on_message(data)
                 finally:
-                    self._taking = False
+                    connection.taking = None
                     self._heard = self._clock()
                 if connection.left is None:
                     connection.write(Outgoing(envelopes.ack(number)))
@@ -188,7 +184,7 @@ class Conversation:
             return
         most = self._heartbeat * _SILENT
         # While its message waits for room, it is we who don't listen.
-        silent = 0.0 if self._taking else self._clock() - self._heard
+        silent = 0.0 if connection.taking is not None else self._clock() - self._heard
         if silent > most:
             error = "nothing was heard of the client"
             connection.ended(connection, Departure(reason="read", code=closes.SILENT, error=error))

@@ -10,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django_hub import connection as module
 from django_hub.connection import Connection, Departure, user_id
 from django_hub.events import read_body
+from django_hub.taking import Posting
 from django_hub.wires.base import Outgoing
 from tests.apps import EVENTS, Line, make_connection, tell
 from tests.apps import world as world
@@ -179,7 +180,7 @@ def test_joining_again_it_takes_the_place_of_what_it_was() -> None:
 
 def test_its_posts_have_their_numbers() -> None:
     connection = make_connection()
-    post = connection.post_op(2, b"two")
+    post = connection.post_op(Posting(2), b"two")
     assert (post.number, post.connection) == (2, connection.id)
     assert tell(read_body("lobby", 1, post.body)) == ("message", "ann", b"two")
 
@@ -235,7 +236,7 @@ def test_the_user_of_a_scope(scope: dict[str, Any], expected: str | None) -> Non
 
 def test_who_it_is_stands_in_every_body() -> None:
     connection = make_connection("ann")
-    for body in (connection.join_op("p").body, connection.post_op(1, "x").body):
+    for body in (connection.join_op("p").body, connection.post_op(Posting(1), "x").body):
         assert json.loads(body)[1:4] == ["ann", None, {}]
 
 

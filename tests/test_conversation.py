@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import contextvars
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -219,6 +220,98 @@ async def test_what_one_message_posts_has_numbers_of_its_own(world: World) -> No
     assert kinds(world).count(Message) == 2
     talk.say(type="message", id=2, data="direct")
     assert await talk.next("message") == {"type": "message", "data": {"to": "you alone"}}
+
+
+class Spontaneous(Room):
+    """Posts by itself, beside what its client sends."""
+
+    presence = False
+    all: ClassVar[list["Spontaneous"]] = []
+
+    async def on_message(self, data: str | bytes) -> None:
+        self.all.append(self)
+        if data == "parts":
+            await self.post("part 1")
+            # Not of this message, and not counted with it.
+            await asyncio.create_task(self.post("own"), context=contextvars.Context())
+            await asyncio.gather(self.post("part 2"))
+        elif data == "many":
+            for number in range(1026):
+                await self.post(f"{number}")
+        elif data != "none":
+            await self.post(data)
+
+
+def texts(world: World) -> list[str | bytes]:
+    return [event.data for event in world.events if isinstance(event, Message)]
+
+
+@pytest.fixture
+def spontaneous() -> Iterator[None]:
+    yield
+    Spontaneous.all.clear()
+
+
+@pytest.mark.usefixtures("spontaneous")
+async def test_what_is_posted_past_a_message_is_never_taken_for_a_repeat(world: World) -> None:
+    talk = Talk(world, Spontaneous)
+    await talk.come()
+    talk.say(type="request", id=5, data="said")
+    await talk.next("ack")
+    assert await Spontaneous.all[-1].post("before the drop")
+    await talk.drop()
+    await talk.back()
+    talk.say(type="message", id=5, data="none")
+    await talk.next("ack")
+    for number in range(2):
+        assert await Spontaneous.all[-1].post(f"after {number}")
+    talk.say(type="message", id=6, data="next")
+    await talk.next("ack")
+    expected = ["said", "before the drop", "after 0", "after 1", "next"]
+    await until(lambda: len(texts(world)) == len(expected))
+    assert texts(world) == expected
+    # Nor does it belong to the request before it.
+    assert [event.request for event in world.events if isinstance(event, Message)] == [5, *[None] * 4]
+
+
+@pytest.mark.usefixtures("spontaneous")
+async def test_a_message_sent_again_posts_only_what_it_had_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = Talk(world, Spontaneous)
+    await talk.come()
+    post = Spontaneous.post
+    go_on = asyncio.Event()
+
+    async def cut(consumer: Spontaneous, data: str | bytes) -> bool:
+        if data == "part 2":
+            await go_on.wait()
+        return await post(consumer, data)
+
+    monkeypatch.setattr(Spontaneous, "post", cut)
+    talk.say(type="message", id=1, data="parts")
+    await until(lambda: texts(world) == ["part 1", "own"])
+    monkeypatch.setattr(Spontaneous, "post", post)
+    await talk.back()
+    talk.say(type="message", id=1, data="parts")
+    await talk.next("ack")
+    go_on.set()
+    await until(lambda: "part 2" in texts(world))
+    assert texts(world) == ["part 1", "own", "own", "part 2"]
+
+
+@pytest.mark.usefixtures("spontaneous")
+async def test_a_message_that_posts_more_than_has_numbers_loses_none(world: World) -> None:
+    talk = Talk(world, Spontaneous)
+    await talk.come()
+    talk.say(type="message", id=1, data="many")
+    await talk.next("ack")
+    await talk.drop()
+    await talk.back()
+    talk.say(type="message", id=2, data="next")
+    await talk.next("ack")
+    await until(lambda: "next" in texts(world))
+    assert texts(world) == [*map(str, range(1026)), "next"]
 
 
 @pytest.mark.parametrize(("word", "code", "returns"), [("close", 4001, False), ("fail", 1011, True)])

@@ -14,6 +14,7 @@ from django_hub.exceptions import Unavailable
 from django_hub.hubs import Hub
 from django_hub.layers.choice import get_layer
 from django_hub.stores.ops import Commit, HubRecord, Lease, Post
+from django_hub.taking import Posting
 from tests.apps import EVENTS, FAULTY, GONE, Clock, FaultyStore, World, make_connection, tell
 from tests.apps import world as world
 from tests.sockets import turns, until
@@ -223,7 +224,7 @@ async def test_an_entry_that_is_no_event_is_a_dead_letter(world: World, settings
     ann = make_connection("ann")
     await store.apply([ann.join_op("p")])
     await store.apply([Post(hub="lobby", client_id="ann", connection=ann.id, number=1, body="{")])
-    await store.apply([ann.post_op(2, "hi")])
+    await store.apply([ann.post_op(Posting(2), "hi")])
     taker = await taker_of(Hub("lobby"), world)
     await taker.took(("joined", "ann"), ("message", "ann", "hi"))
     await store.apply([ann.leave_op(GONE, [])])

@@ -11,6 +11,7 @@ from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import Layer
 from django_hub.outbox import Outbox
 from django_hub.stores.ops import Address, Outcome
+from django_hub.taking import Posting
 from tests.apps import EVENTS, FaultyLayer, FaultyStore, make_connection, tell
 from tests.apps import world as world
 
@@ -45,7 +46,12 @@ async def test_ops_stand_in_the_mailbox_in_the_order_of_put(office: Office, ann:
     bob = make_connection("bob")
     futures = [
         office.outbox.put(op)
-        for op in (ann.join_op("p"), ann.post_op(1, "hi"), bob.join_op("p"), bob.post_op(1, "ho"))
+        for op in (
+            ann.join_op("p"),
+            ann.post_op(Posting(1), "hi"),
+            bob.join_op("p"),
+            bob.post_op(Posting(1), "ho"),
+        )
     ]
     assert await asyncio.gather(*futures) == [Outcome.DONE] * 4
     await office.outbox.put(ann.leave_op(GONE, []))
@@ -67,7 +73,7 @@ async def test_what_waits_goes_in_one_call(office: Office) -> None:
 async def test_a_lost_reply_is_asked_for_with_the_same_call(office: Office, ann: Connection) -> None:
     office.store.lost = {"apply": 2}
     join = office.outbox.put(ann.join_op("p"))
-    post = office.outbox.put(ann.post_op(1, "hi"))
+    post = office.outbox.put(ann.post_op(Posting(1), "hi"))
     assert await asyncio.gather(join, post) == [Outcome.DONE] * 2
     first, second, third = office.store.applied
     assert first == second == third
@@ -78,7 +84,7 @@ async def test_what_comes_while_the_store_is_gone_waits_behind(office: Office, a
     office.store.fail = {"apply": [Unavailable("no"), Unavailable("no")]}
     join = office.outbox.put(ann.join_op("p"))
     await asyncio.sleep(0)
-    post = office.outbox.put(ann.post_op(1, "hi"))
+    post = office.outbox.put(ann.post_op(Posting(1), "hi"))
     await asyncio.gather(join, post)
     assert await office.told() == [("joined", "ann"), ("message", "ann", "hi")]
 
@@ -106,7 +112,7 @@ async def test_what_is_wrong_with_one_hub_reaches_those_who_put_something_in_for
 
 async def test_the_first_mail_of_a_hub_is_rung_for(office: Office, ann: Connection) -> None:
     await office.outbox.put(ann.join_op("p"))
-    await office.outbox.put(ann.post_op(1, "hi"))
+    await office.outbox.put(ann.post_op(Posting(1), "hi"))
     await office.outbox.idle()
     await office.outbox._bells.idle()
     assert (await office.layer.receive(EVENTS))["hubs"] == ["lobby"]

@@ -55,8 +55,7 @@ class Shop:
             await self.store.apply([member.join_op("p")])
         for text in texts:
             member = self.members[hub]
-            member.numbered += 1
-            op = member.post_op(member.numbered, text)
+            op = member.post_op(member.number(None), text)
             await self.store.apply([op])
 
     async def said(self, *texts: str, hub: str = "a") -> None:

@@ -96,8 +96,7 @@ async def mail(world: World) -> Any:
 
     async def post(*texts: str) -> None:
         for text in texts:
-            ann.numbered += 1
-            op = ann.post_op(ann.numbered, text)
+            op = ann.post_op(ann.number(None), text)
             await world.store.apply([op])
 
     await world.store.apply([ann.join_op("p")])

@@ -115,7 +115,8 @@ class Store(ABC):
           ``again``, too. A member's session is remembered for `Limits.lost_ttl` after it was removed by
           Leave or as lost, and what it posted is not taken twice.
         * Post appends a message. A number not above the connection's last one is DONE, and nothing changes.
-          That holds also where the connection was lost and joins ``again``, within `Limits.lost_ttl`.
+          That holds also where the connection was lost and joins ``again``, within `Limits.lost_ttl`; for
+          one of its ``own``, where it goes on as RESUMED.
         * Leave removes the member and posts its `Left`, if the stored connection is this one. Else
           it is DONE or REPLACED, and nothing changes. It is never refused for a full mailbox. A lost
           member leaves as one that is online.

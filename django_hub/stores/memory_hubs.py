@@ -19,7 +19,7 @@ class Held:
 
 
 class MemberState:
-    __slots__ = ("address", "at", "grace", "past", "posted", "until", "who")
+    __slots__ = ("address", "at", "grace", "own", "past", "posted", "until", "who")
 
     def __init__(self, op: Join, past: tuple[Address, ...], posted: int) -> None:
         self.address = Address(op.process, op.connection)
@@ -27,6 +27,8 @@ class MemberState:
         self.grace = op.grace
         self.past = past
         self.posted = posted
+        # The connection that last posted a message of its own, and the number of that.
+        self.own = "", 0
         # When a lost one's grace is over.
         self.until: float | None = None
         self.who = op.who

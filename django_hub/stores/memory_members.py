@@ -100,6 +100,8 @@ class MemoryMembers(MemoryState):
         key = op.hub, op.client_id
         applied.replaced.append((op.hub, member.address))
         self._forget_whose(key, member)
+        if op.again and member.own[0] == op.again:
+            member.own = op.connection, member.own[1]
         member.address = Address(op.process, op.connection)
         member.at, member.who, member.grace = op.at, op.who, op.grace
         member.past = chain[-_REMEMBERED:]
@@ -122,11 +124,17 @@ class MemoryMembers(MemoryState):
         if not isinstance(known, tuple):
             return known or Outcome.UNKNOWN
         hub, member = known
-        if op.number <= member.posted:
+        last = member.posted
+        if op.own:
+            last = member.own[1] if member.own[0] == op.connection else 0
+        if op.number <= last:
             return Outcome.DONE
         if hub.mail is not None and len(hub.mail) >= self.limits.mailbox:
             return Outcome.FULL
-        member.posted = op.number
+        if op.own:
+            member.own = op.connection, op.number
+        else:
+            member.posted = op.number
         self._append(hub, op.client_id, op.body, applied)
         return Outcome.DONE
 

@@ -54,13 +54,18 @@ class Join:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """``number`` counts the connection's messages, from 1."""
+    """``number`` counts the connection's messages, from 1; those of a session, over its connections.
+
+    ``own``: not what the client sent, but a message of the application's. It is counted for itself, from 1
+    on each connection, and means nothing for the messages of the session.
+    """
 
     hub: str
     client_id: str
     connection: str
     number: int
     body: str
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

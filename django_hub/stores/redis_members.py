@@ -128,7 +128,7 @@ def _fields(op: Op) -> list[str | int]:
             member = op.who, repr(op.at), op.body, *again, microseconds(op.grace), op.resumed
             return ["join", op.client_id, *where, *member]
         case Post():
-            return ["post", op.client_id, op.connection, op.number, op.body]
+            return ["post", op.client_id, op.connection, op.number, op.body, "own" if op.own else ""]
         case Leave():
             return ["leave", op.client_id, op.connection, op.body]
         case Lose():

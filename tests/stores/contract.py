@@ -121,13 +121,14 @@ def join(
     )
 
 
-def post(number, hub="lobby", client="ann", connection=None, data=None):
+def post(number, hub="lobby", client="ann", connection=None, data=None, own=False):
     return Post(
         hub=hub,
         client_id=client,
         connection=connection or f"{client!a}-1",
         number=number,
         body=message_body(describe(client, None, {}), 2.5, str(number) if data is None else data),
+        own=own,
     )
 
 

@@ -116,6 +116,40 @@ class SessionContract:
         await store.apply([leave(connection="s.2"), self.come("t.1"), post(1, connection="t.1")])
         assert await told(store) == ["-ann close", "+ann", "ann: 1"]
 
+    async def test_messages_of_the_applications_own_are_counted_for_themselves(self, store):
+        def own(number, connection):
+            return post(number, connection=connection, data=f"own {number}", own=True)
+
+        await store.apply([self.come(), post(7, connection="s.1"), own(1, "s.1"), own(2, "s.1")])
+        # A repeat, and one with a number that the session is past.
+        await store.apply([own(2, "s.1"), post(8, connection="s.1"), own(3, "s.1")])
+        heard = ["ann: 7", "ann: own 1", "ann: own 2", "ann: 8", "ann: own 3"]
+        assert await told(store) == ["+ann", *heard]
+        # On a new connection they begin anew; what the client sends again is told all the same.
+        back = [self.come("s.2"), own(1, "s.2"), own(1, "s.2"), post(8, connection="s.2"), own(9, "s.1")]
+        assert (await store.apply(back)).outcomes == [RESUMED, DONE, DONE, DONE, REPLACED]
+        assert await told(store) == ["=ann", "ann: own 1"]
+        # Where the connection joins again under a new id, they do not.
+        again = [self.come("s.3", again="s.2"), own(1, "s.3"), own(2, "s.3")]
+        assert (await store.apply(again)).outcomes == [RESUMED, DONE, DONE]
+        assert await told(store) == ["=ann", "ann: own 2"]
+        # Nor do they outlive the member, or another's.
+        await store.apply([self.come("t.1"), own(1, "t.1"), leave(connection="t.1")])
+        await store.apply([self.come("t.1"), own(1, "t.1")])
+        assert await told(store) == [
+            *("-ann replaced", "+ann", "ann: own 1"),
+            *("-ann close", "+ann", "ann: own 1"),
+        ]
+
+    async def test_a_full_mailbox_refuses_the_applications_own_too(self, store):
+        await store.apply([self.come(), *(post(number, connection="s.1") for number in range(1, 7))])
+        await store.apply([update({"n": 1}), lose(), self.come("s.2")])
+        full = post(1, connection="s.2", own=True)
+        assert (await store.apply([full])).outcomes == [Outcome.FULL]
+        await told(store)
+        assert (await store.apply([full, full])).outcomes == [DONE, DONE]
+        assert await told(store) == ["ann: 1"]
+
     async def test_a_dead_processs_members_with_a_grace_are_lost_first(self, store):
         await store.apply([self.come(), join(client="bob"), post(2, connection="s.1")])
         await self.units(11)

@@ -81,6 +81,7 @@ class Connection:
     process: str
     at: float
     accepted: int = 0
+    own: int = 0
     gone: bool = False
     was_member: bool = False
     replaced_since: int = 0
@@ -117,6 +118,11 @@ class Connection:
         body = message_body(self.who, self.at, str(number))
         return Post(hub=self.hub, client_id=self.client, connection=self.id, number=number, body=body)
 
+    def post_own(self, number):
+        body = message_body(self.who, self.at, str(-number))
+        where = {"hub": self.hub, "client_id": self.client, "connection": self.id}
+        return Post(**where, number=number, body=body, own=True)
+
     def leave(self):
         body = left_body(self.who, self.at, "close", 1000)
         return Leave(
@@ -142,6 +148,7 @@ class Member:
     who: str
     until: float | None = None
     in_grave: bool = False
+    own: tuple[str, int] = ("", 0)
     sent: int = 0
 
 
@@ -304,10 +311,17 @@ class StoreMachine(RuleBasedStateMachine):
                 member.who = op.who
                 self.put(op.hub, ("updated", op.connection, member.connection.mood), wakes=wakes)
             return Outcome.DONE
-        if op.number <= member.posted:
+        last = member.posted
+        if op.own:
+            last = member.own[1] if member.own[0] == op.connection else 0
+        if op.number <= last:
             return Outcome.DONE
         if hub.waiting >= LIMITS.mailbox:
             return Outcome.FULL
+        if op.own:
+            member.own = op.connection, op.number
+            self.put(op.hub, ("message", op.connection, -op.number), wakes=wakes)
+            return Outcome.DONE
         member.posted = op.number
         self.put(op.hub, ("message", op.connection, op.number), wakes=wakes)
         return Outcome.DONE
@@ -337,6 +351,8 @@ class StoreMachine(RuleBasedStateMachine):
                 connection.was_member = True
                 member.connection, member.past, member.who = connection, chain, op.who
                 member.posted = max(member.posted, op.posted)
+                if op.again:
+                    member.own = op.connection, member.own[1] if member.own[0] == op.again else 0
                 member.until, member.in_grave = None, False
                 self.newest[op.client_id][op.hub] = op.at
                 self.processes.setdefault(op.process, self.now + LIMITS.process_lease)
@@ -437,7 +453,7 @@ class StoreMachine(RuleBasedStateMachine):
             (connection,) = (each for each in self.connections if each.id == op.connection)
             if isinstance(op, Leave) or outcome is Outcome.REPLACED:
                 connection.gone = True
-            elif isinstance(op, Post) and outcome is Outcome.DONE:
+            elif isinstance(op, Post) and not op.own and outcome is Outcome.DONE:
                 connection.accepted = op.number
 
     LOSE = st.sampled_from(["never", "never", "now", "later"])
@@ -472,6 +488,14 @@ class StoreMachine(RuleBasedStateMachine):
             st.lists(st.sampled_from(self.idle_connections()), min_size=1, max_size=3, unique=True)
         )
         self.apply([connection.post() for connection in some], lose)
+
+    @precondition(lambda self: self.idle_connections(lambda connection: connection.session))
+    @rule(data=st.data(), lose=LOSE, repeat=st.booleans())
+    def post_one_of_its_own(self, data, lose, repeat):
+        """The application does so, beside what the client sends."""
+        connection = data.draw(st.sampled_from(self.idle_connections(lambda each: each.session)))
+        connection.own += not (repeat and connection.own)
+        self.apply([connection.post_own(connection.own)], lose)
 
     @precondition(lambda self: self.idle_connections())
     @rule(data=st.data(), lose=LOSE)
@@ -922,7 +946,7 @@ class StoreMachine(RuleBasedStateMachine):
                 continue
             if isinstance(event, Joined):
                 came_back = connection.socket in self.forgotten
-            elif isinstance(event, Message):
+            elif isinstance(event, Message) and int(event.data) > 0:
                 number = int(event.data)
                 assert number == last + 1 or (came_back and number <= last)
                 last, came_back = number, False

@@ -16,6 +16,12 @@ local function tell_replaced(client, process, connection)
   replaced[#replaced + 1] = connection
 end
 
+-- The number of the last message that was the connection's own, as text.
+local function own_posted(client, connection)
+  local whose, number = string.match(redis.call('HGET', POSTED, own_posts(client)) or '', '^(.*) (%d+)$')
+  return whose == connection and number or nil
+end
+
 local function join(client, connection, process, events, who, since, body, again, posted, grace, resumed)
   local old = member(client)
   poster = nil
@@ -57,6 +63,10 @@ local function join(client, connection, process, events, who, since, body, again
   if old and session and session == session_of(old.connection) then
     write(client, new)
     redis.call('HSET', POSTED, client, whole(math.max(asked, redis.call('HGET', POSTED, client) or 0)))
+    local own = again ~= '' and own_posted(client, again)
+    if own then
+      redis.call('HSET', POSTED, own_posts(client), connection .. ' ' .. own)
+    end
     append(client, resumed)
     tell_replaced(client, old.process, old.connection)
     return RESUMED
@@ -69,6 +79,7 @@ local function join(client, connection, process, events, who, since, body, again
   end
   if old then
     forget_own_log(client)
+    redis.call('HDEL', POSTED, own_posts(client))
     append(client, left(old.who, again == '' and 'replaced' or 'lost'))
     tell_replaced(client, old.process, old.connection)
   end
@@ -79,19 +90,30 @@ local function join(client, connection, process, events, who, since, body, again
   return DONE
 end
 
-local function post(client, connection, number, body)
+local function post(client, connection, number, body, own)
   local known = poster == client and posting or member(client)
   poster, posting = client, known
   if not known then
     return UNKNOWN
   elseif known.connection ~= connection then
     return REPLACED
-  elseif tonumber(number) <= tonumber(redis.call('HGET', POSTED, client) or '0') then
+  end
+  local last
+  if own == '' then
+    last = redis.call('HGET', POSTED, client)
+  else
+    last = own_posted(client, connection)
+  end
+  if tonumber(number) <= tonumber(last or '0') then
     return DONE
   elseif mail_waiting() >= limit then
     return FULL
   end
-  redis.call('HSET', POSTED, client, number)
+  if own == '' then
+    redis.call('HSET', POSTED, client, number)
+  else
+    redis.call('HSET', POSTED, own_posts(client), connection .. ' ' .. number)
+  end
   append(client, body)
   return DONE
 end
@@ -142,7 +164,7 @@ local function update(client, connection, who, body)
   return DONE
 end
 
-local KINDS = {join = {join, 11}, post = {post, 4}, leave = {leave, 3}, lose = {lose, 3}, update = {update, 4}}
+local KINDS = {join = {join, 11}, post = {post, 5}, leave = {leave, 3}, lose = {lose, 3}, update = {update, 4}}
 
 check()
 local at = 5

@@ -6,7 +6,8 @@
 --          that one after another were replaced, the newest last, each with its process:
 --          connection,process,connection,process; until is empty but of a lost member
 -- IDS      sorted set of client ids, all of score 0: pages in the order of ids
--- POSTED   hash: client id -> number of its last accepted Post
+-- POSTED   hash: client id -> number of its last accepted Post; and of those that were its connection's own,
+--          client id NUL -> connection, a space, and number
 -- MAIL     list of "position client NUL body", oldest first
 -- DEAD     list of dead letters, oldest first
 -- LOST     LOST:connection, or LOST:session, is a number, for a while: that of the last accepted Post
@@ -92,6 +93,10 @@ local function remember(client, connection, ttl)
   end
 end
 
+local function own_posts(client)
+  return client .. '\0'
+end
+
 local function own_log(client)
   return OWN .. ':' .. client
 end
@@ -105,7 +110,7 @@ end
 local function remove(client)
   forget_own_log(client)
   redis.call('HDEL', MEMBERS, client)
-  redis.call('HDEL', POSTED, client)
+  redis.call('HDEL', POSTED, client, own_posts(client))
   redis.call('ZREM', IDS, client)
 end
 
