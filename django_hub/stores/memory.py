@@ -25,6 +25,7 @@ from django_hub.members import Member
 from django_hub.names import DEFAULT_EVENTS, session_of
 from django_hub.stores.base import Bury, Store
 from django_hub.stores.memory_logs import Logs
+from django_hub.stores.memory_visits import MemoryVisits
 from django_hub.stores.ops import (
     Address,
     Applied,
@@ -45,6 +46,7 @@ from django_hub.stores.ops import (
     Publication,
     Update,
 )
+from django_hub.stores.visits import Held, Visit
 
 # How many of the connections it replaced a member remembers, so that a late, repeated Join of one of them
 # is told apart from a new one. More than a client can open while one call is repeated.
@@ -126,6 +128,7 @@ class MemoryStore(Store):
         # Hubs whose lease is held without mail: nobody rings for them when their holder is dead.
         self._taken: set[str] = set()
         self._dead: dict[str, deque[DeadLetter]] = {}
+        self._visits = MemoryVisits(clock, self._lives_on)
         # One counter for all hubs, begun at the clock: ids go on rising when a hub vanishes and is back.
         self._position = int(clock() * 1_000_000)
 
@@ -215,8 +218,12 @@ class MemoryStore(Store):
         return applied
 
     def _join(self, op: Join, applied: Applied) -> Outcome:
+        there = self._hubs.get(op.hub)
+        old = there.members.get(op.client_id) if there else None
+        crowd = len(there.members) if there else 0
+        if old is None and not op.again and op.most is not None and crowd >= op.most:
+            return Outcome.CROWDED
         hub = self._hub(op.hub, op.events)
-        old = hub.members.get(op.client_id)
         chain: tuple[Address, ...] = ()
         session = session_of(op.connection)
         posted = max(
@@ -474,6 +481,7 @@ class MemoryStore(Store):
             for process in [name for name, until in self._processes.items() if until <= now]:
                 del self._processes[process]
                 self._lives.pop(process, None)
+                self._visits.bury(process)
                 self._grave |= self._members_of.pop(process, set())
             for name, client_id in list(self._grave):
                 self._clear(self._hubs[name], client_id, now, applied)
@@ -486,6 +494,13 @@ class MemoryStore(Store):
                 self._free_if_dead(name, now)
             self._logs.sweep(_LOGS, now)
             return applied.wakes
+
+    async def visit(self, process: str, held: Held, visits: Sequence[Visit]) -> list[int | None]:
+        with self._lock:
+            return self._visits.visit(process, held, visits)
+
+    def _lives_on(self, process: str) -> bool:
+        return self._processes.get(process, 0.0) > self._clock()
 
     async def epoch(self) -> str:
         return "the process's"

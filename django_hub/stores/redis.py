@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import secrets
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from hashlib import blake2b
@@ -25,6 +24,7 @@ from django_hub.batching import Batcher
 from django_hub.events import read_description
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.limits import Limits
+from django_hub.logs import get_logger
 from django_hub.members import Member
 from django_hub.names import DEFAULT_EVENTS, group_name
 from django_hub.stores.base import Bury, Store
@@ -49,9 +49,11 @@ from django_hub.stores.ops import (
     Update,
 )
 from django_hub.stores.redis_logs import RedisLogs
+from django_hub.stores.redis_visits import RedisVisits
 from django_hub.stores.scripts import Scripts
+from django_hub.stores.visits import Held, Visit
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # As in the memory store: more than a client can open while one call is repeated.
 _REMEMBERED = 8
@@ -59,7 +61,10 @@ _PARTS = (
     *("hub", "members", "ids", "posted", "mail", "dead", "lost"),
     *("log", "history", "sent", "own"),
 )
-_OUTCOMES = (Outcome.DONE, Outcome.FULL, Outcome.UNKNOWN, Outcome.REPLACED, Outcome.RESUMED)
+_OUTCOMES = (
+    *(Outcome.DONE, Outcome.FULL, Outcome.UNKNOWN),
+    *(Outcome.REPLACED, Outcome.RESUMED, Outcome.CROWDED),
+)
 # Seconds after which hubs that were freed are looked at, to be taken out of the indexes.
 _TIDY = 0.1
 # Entries of a dead process cleared in one round trip.
@@ -78,6 +83,7 @@ class RedisStore(Store):
         self._hubs_key = self._index("hubs")
         self._mail_key = self._index("mail")
         self._processes = [self._index("processes"), self._index("lives")]
+        self._visits = RedisVisits(self._scripts, self._processes[0], self._index)
         self._freed: Batcher[tuple[str, bool], None] = Batcher(self._forget_freed)
 
     # Hubs
@@ -186,7 +192,9 @@ class RedisStore(Store):
             for number, outcome in zip(numbers, outcomes, strict=True):
                 applied.outcomes[number] = _OUTCOMES[outcome]
                 op = ops[number]
-                if isinstance(op, Leave):
+                if isinstance(op, Leave) or (
+                    isinstance(op, Join) and applied.outcomes[number] is Outcome.CROWDED
+                ):
                     gone.append((op.process, hub, op.client_id, op.connection))
             if woken:
                 applied.wakes.append((hub, events))
@@ -422,6 +430,9 @@ class RedisStore(Store):
         if gone:
             await self._scripts.run(fill_grave)
 
+    async def visit(self, process: str, held: Held, visits: Sequence[Visit]) -> list[int | None]:
+        return await self._visits.visit(process, held, visits)
+
     async def epoch(self) -> str:
         def fill(pipeline: Pipeline) -> None:
             pipeline.set(self._index("epoch"), secrets.token_hex(8), nx=True)
@@ -535,7 +546,8 @@ def _fields(op: Op) -> list[str | int]:
             where = [op.connection, op.process, op.events]
             again = op.again, op.posted
             member = op.who, repr(op.at), op.body, *again, _microseconds(op.grace), op.resumed
-            return ["join", op.client_id, *where, *member]
+            most = "" if op.most is None else op.most
+            return ["join", op.client_id, *where, *member, most]
         case Post():
             return ["post", op.client_id, op.connection, op.number, op.body]
         case Leave():
