@@ -70,7 +70,8 @@ class Clients:
         """Make the connection a member of its hub, in the order of the calls.
 
         False: it was ended before it was one. Frames for the hub reach it once its Join is on its way: a
-        few may come before its `Joined` is handled. Raises `Refused` where the hub is full.
+        few may come before its `Joined` is handled. Raises `Refused` where the
+        hub is full; it is then to leave.
         """
         connection.ended = self._ended
         self._count += 1
@@ -81,8 +82,6 @@ class Clients:
             if outcome is Outcome.REPLACED:
                 self._drop_replaced(connection)
             elif outcome is Outcome.CROWDED:
-                # It is no member: that it leaves changes nothing in the store, and nobody is told.
-                self.leave(connection, Departure(reason="replaced"))
                 raise Refused(closes.HUB_FULL, "the hub is full")
         return connection.left is None
 

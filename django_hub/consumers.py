@@ -306,6 +306,8 @@ class HubConsumer(AsyncConsumer):
             except Refused as refusal:
                 self._visitor.met_a_full(self.hub, refusal)
                 self._refuse(refusal)
+                # It was no member: that it leaves changes nothing in the store, and nobody is told.
+                departure = Departure(reason="replaced")
                 return
             if self._talk is not None:
                 await self._talk.welcome(connection, self.presence)
