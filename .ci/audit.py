@@ -1,9 +1,9 @@
 """pip-audit over this environment, where there is somebody to ask.
 
 pip-audit takes a package that its service does not know for one that can't be audited, says so in a table,
-and ends well; so a mirror of PyPI without advisories would pass everything. So it is first asked of a release
-whose holes are known since 2022. Where that one comes out clean nothing was audited, and the last line says
-so; the exit status is then 3 with ``CI=true`` and ``AUDIT_REQUIRED=true``, else 0.
+and ends well; so a mirror of PyPI without advisories would pass everything. So it is first asked of a
+release whose holes are known since 2022. Where that one comes out clean nothing was audited, and the last
+line says so; the exit status is then 3 with ``CI=true`` and ``AUDIT_REQUIRED=true``, else 0.
 """
 
 import os
