@@ -9,6 +9,7 @@ class DjangoHubConfig(AppConfig):
     verbose_name = "Hubs"
 
     def ready(self) -> None:
-        from django_hub.checks import check_configuration
+        from django_hub.checks import check_configuration, check_deployment
 
         checks.register(check_configuration)
+        checks.register(check_deployment, deploy=True)

@@ -6,14 +6,14 @@ beat of anybody (`Store.unclaimed`), so a full or broken layer costs time and ne
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from django_hub.batching import Batcher
 from django_hub.exceptions import Unavailable
 from django_hub.layers.base import ChannelFull, Layer
+from django_hub.logs import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 WAKE = "hub.wake"
 

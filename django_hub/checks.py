@@ -52,6 +52,25 @@ def check_configuration(**_: Any) -> list[checks.CheckMessage]:
     return found
 
 
+def check_deployment(**_: Any) -> list[checks.CheckMessage]:
+    """What matters where strangers come."""
+    try:
+        hub_settings = get_settings()
+    except ImproperlyConfigured:
+        return []  # `check_configuration` says it
+    if hub_settings.PROXIES is not None:
+        return []
+    return [
+        checks.Warning(
+            "DJANGO_HUB['PROXIES'] is not set: behind a proxy the clients' addresses are not known, and "
+            "CONNECTIONS_PER_ADDRESS and JOINS_PER_ADDRESS hold for nobody.",
+            hint="Set it to the number of proxies that add to X-Forwarded-For (1 for one nginx), or to 0 "
+            "where clients call the server itself.",
+            id="django_hub.W003",
+        )
+    ]
+
+
 def _stands_before(first: str, second: str) -> bool:
     names = [app.rsplit(".apps.", 1)[0] for app in settings.INSTALLED_APPS]
     return first in names and second in names and names.index(first) < names.index(second)

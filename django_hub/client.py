@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
@@ -72,9 +73,10 @@ def hub_connect(
     """A client for ``async with``, which enters when the hub has said hello, however many tries it takes.
 
     ``headers`` go with each handshake. Between two tries it waits a random time below a bound that doubles
-    from ``first`` to ``most`` seconds; a connection has ``patience`` seconds to say hello. ``max_queue``
-    messages of ``max_queue_bytes`` may wait for their acknowledgement, and ``max_items`` for the program:
-    of one that reads too slowly they are all dropped, and a `Resync` tells it so.
+    from ``first`` to ``most`` seconds, longer where there was no room; a connection has ``patience``
+    seconds to say hello. ``max_queue`` messages of ``max_queue_bytes`` may wait for their acknowledgement,
+    and ``max_items`` for the program: of one that reads too slowly they are all dropped, and a `Resync`
+    tells it so.
 
     Raises `HubClosed` where the server refuses for good.
     """
@@ -212,7 +214,10 @@ class HubClient:
                 return self._finish(end)
             if loop.time() - began > _STEADY:
                 times = waits(*self._bounds)
-            await asyncio.sleep(next(times))
+            wait = next(times)
+            if self._session.crowded:
+                wait = max(wait, self._bounds[1] * random.uniform(1 / 8, 1 / 4))  # noqa: S311
+            await asyncio.sleep(wait)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         # A bug, or a URL that can't be one: whoever waits is told, instead of waiting for ever.

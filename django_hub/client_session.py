@@ -20,8 +20,10 @@ SILENT = 4408
 PING = '{"type":"ping"}'
 
 _BAD_TOKEN = 4401
+# There is no room: whoever comes back at once makes it worse.
+_CROWDED = frozenset({4430, 4431, 4432, 4433, 4434})
 # The server may take the client again after these. After any other code it would refuse it again.
-_RETURNS = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 1014, 4008, _BAD_TOKEN, SILENT, 4429})
+_RETURNS = _CROWDED | {1001, 1005, 1006, 1011, 1012, 1013, 1014, 4008, _BAD_TOKEN, SILENT, 4429}
 # What the frames of the server must have. Other types may come with a later version; they are ignored.
 _FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "hello": {
@@ -130,6 +132,8 @@ class Session:
         self.max_queue = max_queue
         self.max_queue_bytes = max_queue_bytes
         self.client: str | None = None
+        #: It was refused for want of room: it is to take its time.
+        self.crowded = False
         self.presence: dict[str, Present] = {}
         self._known: dict[str, Any] = {}
         self._last = 0
@@ -207,6 +211,7 @@ class Session:
             again = code in _RETURNS and (code != _BAD_TOKEN or "token" in self._known)
         if not again:
             return HubClosed(code, reason)
+        self.crowded = code in _CROWDED
         if code == _BAD_TOKEN:
             # A new client then; it can still have the hub's broadcasts that it missed.
             self._known = {name: self._known[name] for name in ("epoch", "seq") if name in self._known}

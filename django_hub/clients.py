@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import logging
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -14,9 +13,10 @@ from django_hub.backoff import waits
 from django_hub.batching import Batcher, Failed
 from django_hub.connection import Connection, Departure
 from django_hub.entries import Entry, Scope
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Refused, Unavailable
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
+from django_hub.logs import get_logger
 from django_hub.messages import Close
 from django_hub.names import group_name
 from django_hub.ordering import Ordering
@@ -24,7 +24,7 @@ from django_hub.outbox import Outbox
 from django_hub.sender import Sender, Sent
 from django_hub.stores.ops import Address, Outcome
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 # After a write failed, the reader has this long to say why the socket ended: it knows the close code.
@@ -70,14 +70,19 @@ class Clients:
         """Make the connection a member of its hub, in the order of the calls.
 
         False: it was ended before it was one. Frames for the hub reach it once its Join is on its way: a
-        few may come before its `Joined` is handled.
+        few may come before its `Joined` is handled. Raises `Refused` where the
+        hub is full; it is then to leave.
         """
         connection.ended = self._ended
         self._count += 1
         self._ending = False
         await asyncio.shield(self._entering.put(connection))
-        if connection.joined is not None and await asyncio.shield(connection.joined) is Outcome.REPLACED:
-            self._drop_replaced(connection)
+        if connection.joined is not None:
+            outcome = await asyncio.shield(connection.joined)
+            if outcome is Outcome.REPLACED:
+                self._drop_replaced(connection)
+            elif outcome is Outcome.CROWDED:
+                raise Refused(closes.HUB_FULL, "the hub is full")
         return connection.left is None
 
     async def post(self, connection: Connection, data: str | bytes) -> bool:

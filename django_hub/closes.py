@@ -23,6 +23,15 @@ SILENT: Final = 4408
 REPLACED: Final = 4409
 DESTROYED: Final = 4410
 TOO_MANY: Final = 4429
+# No status says these; they stand behind the one that is nearest.
+TOO_MANY_OF_USER: Final = 4430
+TOO_MANY_OF_ADDRESS: Final = 4431
+TOO_MANY_JOINS: Final = 4432
+HUB_FULL: Final = 4433
+TOO_MANY_HUBS: Final = 4434
+
+#: There is no room now. Who comes back at once makes it worse: a client takes its time.
+CROWDED: Final = frozenset({TOO_MANY_OF_USER, TOO_MANY_OF_ADDRESS, TOO_MANY_JOINS, HUB_FULL, TOO_MANY_HUBS})
 
 #: After these a client comes back by itself: what went wrong is not for good, or is not known.
 RETURNING: Final = frozenset(
@@ -38,5 +47,6 @@ RETURNING: Final = frozenset(
         BAD_TOKEN,
         SILENT,
         TOO_MANY,
+        *CROWDED,
     }
 )

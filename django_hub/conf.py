@@ -26,7 +26,7 @@ _LIMITS = Limits()
 WIRES = ("daphne", "uvicorn")
 
 # Settings whose 0 means: none.
-_ZERO = ("HISTORY_SIZE", "HISTORY_TTL")
+_ZERO = ("HISTORY_SIZE", "HISTORY_TTL", "PROXIES")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,10 @@ class Settings:
     layer only. ``JSON_ENCODER``: dotted path of the encoder for dicts and `Json`.
     ``SHUTDOWN_GRACE``: how long a stopping server or worker may take to tidy up.
     ``WIRES``: the servers whose own `send` is gone past, straight to the client's transport; ``()``: none.
+    ``CONNECTIONS_PER_USER`` and ``CONNECTIONS_PER_ADDRESS``: open sockets over all processes;
+    ``HUBS_PER_USER``: different hubs. ``JOINS_PER_USER`` and ``JOINS_PER_ADDRESS``: joins at once; each
+    counts for half as much ``JOINS_HALF_LIFE`` later. None: no limit. ``PROXIES``: how many stand in front
+    of the servers and add to ``X-Forwarded-For``; None: not known, see `address_of`.
     """
 
     LAYER: str = "default"
@@ -65,6 +69,13 @@ class Settings:
     JSON_ENCODER: str = "django.core.serializers.json.DjangoJSONEncoder"
     SHUTDOWN_GRACE: float = 5.0
     WIRES: tuple[str, ...] = WIRES
+    CONNECTIONS_PER_USER: int | None = 100
+    CONNECTIONS_PER_ADDRESS: int | None = 1000
+    HUBS_PER_USER: int | None = 100
+    JOINS_PER_USER: int | None = 300
+    JOINS_PER_ADDRESS: int | None = 3000
+    JOINS_HALF_LIFE: float = 60.0
+    PROXIES: int | None = None
 
     @property
     def encoder(self) -> type[json.JSONEncoder]:
@@ -125,6 +136,7 @@ def require_type(what: str, value: Any, annotation: str, *, zero: bool = False) 
         "float": (int, float),
         "int": (int,),
         "float | None": (int, float, type(None)),
+        "int | None": (int, type(None)),
         "str": (str,),
         "str | dict[str, Any] | None": (str, dict, type(None)),
         "bool": (bool,),
@@ -132,7 +144,7 @@ def require_type(what: str, value: Any, annotation: str, *, zero: bool = False) 
         "tuple[str, ...]": (tuple, list),
     }
     right_type = isinstance(value, allowed[annotation])
-    if annotation in ("float", "int", "float | None") and value is not None:
+    if annotation in ("float", "int", "float | None", "int | None") and value is not None:
         right_type = right_type and not isinstance(value, bool)
         if right_type and not (0 < value < math.inf or (zero and value == 0)):
             or_none = ", or None for no limit" if "None" in annotation else ""

@@ -63,6 +63,7 @@ class Connection:
         "joined",
         "left",
         "meta",
+        "most",
         "numbered",
         "position",
         "posted",
@@ -90,9 +91,12 @@ class Connection:
         session: str = "",
         grace: float = 0.0,
         presence: bool = False,
+        most: int | None = None,
     ) -> None:
         self.session = session
         self.grace = grace
+        #: Members that its hub may have.
+        self.most = most
         #: Its client keeps a list of who is there.
         self.presence = presence and bool(session)
         self.id = self._new_id()
@@ -171,6 +175,7 @@ class Connection:
             posted=self.posted,
             grace=self.grace,
             resumed=resumed_body(self.who, now) if self.session else "",
+            most=self.most,
         )
 
     def post_op(self, posting: Posting, data: str | bytes) -> Post:

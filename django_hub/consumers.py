@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
@@ -21,6 +20,7 @@ from django_hub.departures import departure_of, departure_waiting
 from django_hub.envelopes import SUBPROTOCOL, closing
 from django_hub.envelopes import message as envelope
 from django_hub.exceptions import InvalidBound, InvalidName, Refused
+from django_hub.logs import get_logger
 from django_hub.members import plain_meta
 from django_hub.messages import Close, Sendable, encode, is_longer
 from django_hub.names import (
@@ -34,10 +34,11 @@ from django_hub.names import (
 from django_hub.rates import Bucket
 from django_hub.readahead import ReadAhead
 from django_hub.relay import Relay, get_relay
+from django_hub.visitors import Visitor
 from django_hub.wires.base import Outgoing, Wire
 from django_hub.wires.held import HeldWire
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 _LIMITS = {
@@ -45,6 +46,7 @@ _LIMITS = {
     "rate": "float | None",
     "burst": "int",
     "heartbeat": "float",
+    "max_members": "int | None",
     "presence": "bool",
 }
 
@@ -87,6 +89,10 @@ class HubConsumer(AsyncConsumer):
     max_queue_messages: ClassVar[int] = _bounds.max_queue_messages
     when_slow: ClassVar[WhenSlow] = _bounds.when_slow
 
+    #: A hub that has so many members takes no newcomer: closed with 4433. None: any number. How many
+    #: sockets a user or an address may have, over all consumers, DJANGO_HUB says: docs/howto/limits.md.
+    max_members: ClassVar[int | None] = None
+
     # Of clients that speak the subprotocol ``hub.v1``, as `hub.js` does; all others are raw.
 
     #: A client that lost its connection and is back within so many seconds is the same client: no
@@ -106,6 +112,7 @@ class HubConsumer(AsyncConsumer):
     _meta: dict[str, Any]
     _relay: Relay
     _talk: Conversation | None
+    _visitor: Visitor
     _wire: Wire
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -200,19 +207,28 @@ class HubConsumer(AsyncConsumer):
         self.scope = scope
         if (await receive())["type"] != "websocket.connect":
             return
-        try:
-            refusal = await self._introduce()
-        except DenyConnection:
-            await send({"type": "websocket.close"})
-            return
+        self._relay = get_relay()
+        with Visitor(self._relay.places, scope) as self._visitor:
+            await self._serve(receive, send)
+
+    async def _serve(self, receive: Any, send: Any) -> None:
         offered = self.scope.get("subprotocols") or ()
         spoken = SUBPROTOCOL in offered
+        refusal = self._visitor.knock(returns=spoken)
+        if refusal is None:
+            try:
+                refusal = await self._introduce()
+            except DenyConnection:
+                self._visitor.turned_away()
+                await send({"type": "websocket.close"})
+                return
+            if refusal is not None:
+                self._visitor.turned_away()
         await send({"type": "websocket.accept", **({"subprotocol": SUBPROTOCOL} if spoken else {})})
         if offered and not spoken:
             refusal = refusal or Refused(
                 closes.UNKNOWN_SUBPROTOCOL, f"the subprotocol is {SUBPROTOCOL}, or none"
             )
-        self._relay = get_relay()
         self._wire = self._relay.wires.wire_for(send)
         self._talk = Conversation(self._relay, self._wire, self.scope, self.heartbeat) if spoken else None
         if refusal is not None:
@@ -251,17 +267,23 @@ class HubConsumer(AsyncConsumer):
         return Refused(closes.FORBIDDEN, "not allowed")
 
     async def _live(self, receive: _Receive) -> None:
-        if self._talk is not None:
-            try:
+        try:
+            if self._talk is not None:
                 client_id = await self._talk.opened(
                     receive, self.max_message_bytes, self.hub, self.client_id, self._given
                 )
-            except Refused as refusal:
-                self._refuse(refusal)
-                return
-            if client_id is None:
-                return
-            self.client_id = client_id
+                if client_id is None:
+                    return
+                self.client_id = client_id
+            if self._talk is not None and self._talk.returns:
+                await self._visitor.enter_again(
+                    self._relay.store, self.hub, self.client_id, self._talk.session
+                )
+            else:
+                await self._visitor.enter(self.hub)
+        except Refused as refusal:
+            self._refuse(refusal)
+            return
         connection = self._connection = Connection(
             hub=self.hub,
             client_id=self.client_id,
@@ -273,6 +295,7 @@ class HubConsumer(AsyncConsumer):
             session=self._talk.session if self._talk else "",
             grace=self.grace if self._talk else 0.0,
             presence=self.presence,
+            most=self.max_members,
         )
         if self._talk is not None:
             connection.wire = HeldWire(self._wire)
@@ -280,7 +303,14 @@ class HubConsumer(AsyncConsumer):
         connection.reader = asyncio.current_task()
         departure = Departure(reason="shutdown")
         try:
-            joined = await self._relay.clients.join(connection)
+            try:
+                joined = await self._relay.clients.join(connection)
+            except Refused as refusal:
+                self._visitor.met_a_full(self.hub, refusal)
+                self._refuse(refusal)
+                # It was no member: that it leaves changes nothing in the store, and nobody is told.
+                departure = Departure(reason="replaced")
+                return
             if self._talk is not None:
                 await self._talk.welcome(connection, self.presence)
             if joined:
@@ -308,6 +338,7 @@ class HubConsumer(AsyncConsumer):
             connection.reader = None
             if self._talk is not None:
                 self._talk.close()
+            self._visitor.leave()
             await self._leave(departure)
 
     async def _read(self, receive: _Receive) -> Departure:

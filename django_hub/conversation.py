@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +15,7 @@ from django_hub.entries import Entry
 from django_hub.envelopes import Connect, NotSpoken, Ping, Recovered, Said
 from django_hub.exceptions import Refused, Unavailable
 from django_hub.lines import entries_of
+from django_hub.logs import get_logger
 from django_hub.messages import is_longer
 from django_hub.presence import shown
 from django_hub.receivers import receivers
@@ -26,7 +26,7 @@ from django_hub.tokens import make_token, read_token
 from django_hub.wires.base import Outgoing, Wire
 from django_hub.wires.held import HeldWire
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 # A client has so many seconds to say what it comes with.
@@ -54,6 +54,11 @@ class Conversation:
     @property
     def session(self) -> str:
         return self._session
+
+    @property
+    def returns(self) -> bool:
+        """It came with a token, which is good."""
+        return self._connect.token is not None
 
     async def opened(
         self, receive: _Receive, most: int, hub: str, client_id: str, given: bool

@@ -8,15 +8,15 @@ the batch is committed: a crash before has the events handled again, so no answe
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 
+from django_hub.logs import get_logger
 from django_hub.stores.base import Store
 from django_hub.stores.ops import Address
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # What one batch may have queued before its handlers wait.
 _MOST = 500

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -12,11 +11,12 @@ from django_hub.batching import Batcher
 from django_hub.connection import Connection
 from django_hub.entries import Entry, Kind, Scope
 from django_hub.filters import Filter
+from django_hub.logs import get_logger
 from django_hub.messages import Close
 from django_hub.receivers import receivers
 from django_hub.wires.base import Outgoing, Wire
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # A fan-out to many clients lets others run this often, looked at once in so many writes.
 _TURN = 0.005

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 
 from django_hub.backoff import waits
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import Layer
+from django_hub.logs import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 # Calls under way at the same time: a layer's pool has a hundred connections, and fails those who want more.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,13 +16,14 @@ from django_hub.events import Event, read_body
 from django_hub.exceptions import Unavailable, UnreadableEvent
 from django_hub.layers.base import Layer
 from django_hub.layers.choice import get_layer
+from django_hub.logs import get_logger
 from django_hub.names import DEFAULT_EVENTS
 from django_hub.relay import get_relay
 from django_hub.stores.base import Store
 from django_hub.stores.ops import Commit, DeadLetter, HubRecord, Lease
 from django_hub.stores.registry import get_store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

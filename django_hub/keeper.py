@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Awaitable, Callable, Collection
 
 from django_hub.bells import Bells
 from django_hub.exceptions import Unavailable
 from django_hub.layers.base import Layer
+from django_hub.logs import get_logger
 from django_hub.names import group_name
 from django_hub.stores.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Keeper:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from django_hub.entries import Entry, from_item
+from django_hub.logs import get_logger
 from django_hub.sequences import Sequence
 from django_hub.stores.base import Store
 from django_hub.stores.ops import History
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # What may wait of one log, in numbers and bytes.
 _MOST = 1000

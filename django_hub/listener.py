@@ -7,7 +7,6 @@ with the first lost connection, and looks ten times a second for applications th
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from channels.routing import get_default_application
@@ -16,8 +15,9 @@ from django_hub.backoff import waits
 from django_hub.endings import end
 from django_hub.exceptions import Unavailable
 from django_hub.layers.base import Layer
+from django_hub.logs import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Set in the scope of an application that shares its process with the sockets.
 EMBEDDED = "django_hub.embedded"

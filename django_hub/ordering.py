@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,12 +19,13 @@ from django_hub.entries import Entry, Kind, Scope
 from django_hub.exceptions import Unavailable
 from django_hub.fanout import Fanout
 from django_hub.lines import Line, entries_of
+from django_hub.logs import get_logger
 from django_hub.recent import Recent
 from django_hub.sequences import Sequence as Numbers
 from django_hub.stores.base import Store
 from django_hub.stores.ops import History, Number
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # So long, in seconds, a number may be late before the store is asked for it.
 _LATE = 0.1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 
 from django_hub.accepted import Accepted
@@ -11,11 +10,12 @@ from django_hub.backoff import waits
 from django_hub.batching import Batcher, Failed
 from django_hub.bells import Bells
 from django_hub.exceptions import Damaged, Unavailable
+from django_hub.logs import get_logger
 from django_hub.names import session_of
 from django_hub.stores.base import Store
 from django_hub.stores.ops import Address, Join, Number, Op, Outcome
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Outbox:

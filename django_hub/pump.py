@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from django_hub.backoff import waits
 from django_hub.exceptions import Unavailable
 from django_hub.layers.base import Layer, Taker
+from django_hub.logs import get_logger
 from django_hub.parcels import unpack
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 # Parcels by whose numbers a repeated one is known: more than come while a sender tries again.

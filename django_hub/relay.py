@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import weakref
 from collections.abc import Coroutine
 from typing import Any
@@ -29,15 +28,17 @@ from django_hub.keeper import Keeper
 from django_hub.layers.base import ChannelFull, Layer
 from django_hub.layers.choice import get_layer
 from django_hub.listener import listen
+from django_hub.logs import get_logger
 from django_hub.ordering import Ordering
 from django_hub.outbox import Outbox
+from django_hub.places import Places
 from django_hub.pump import PING, pump
 from django_hub.sender import Sender
 from django_hub.stores.base import Store
 from django_hub.stores.registry import get_store
 from django_hub.wires.choice import Wires
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _POLL = 0.01
 
@@ -54,6 +55,7 @@ class Relay:
         self.clients = Clients(
             self.outbox, self.groups, self.fanout, self.ordering, self.sender, self._start, self._stop
         )
+        self.places = Places(store, self._start, self._stop)
         self.outbox.replaced = self.clients.close_replaced
         self.outbox.recovered = self._recovered
         self.outbox.began = self.ordering.begin
@@ -90,6 +92,7 @@ class Relay:
                 self._account_for_accepted,
                 self._join_again,
                 self._refresh_groups,
+                self.places.look,
                 self.ordering.look,
                 self._listen_to_itself,
             ):
@@ -114,6 +117,7 @@ class Relay:
         if self._lost_at is not None:
             # Until it has succeeded.
             await self.groups.refresh()
+            await self.places.tell()
             await self.clients.all_join_again(self._lost_at)
             self._lost_at = None
 
@@ -179,7 +183,15 @@ class Relay:
 
     async def idle(self) -> None:
         """Return when nothing is under way here, and no event waits for an embedded worker."""
-        for part in (self.clients, self.outbox, self.bells, self.sender, self.groups, self.ordering):
+        for part in (
+            self.clients,
+            self.outbox,
+            self.bells,
+            self.sender,
+            self.groups,
+            self.ordering,
+            self.places,
+        ):
             await part.idle()
         # Another loop or process may be the one that handles it: there is nothing to be woken by.
         while self._listeners and await self.store.waiting():  # noqa: ASYNC110
@@ -246,7 +258,7 @@ class Relay:
             while True:
                 await self.idle()
                 tasks = [*self._tasks, *self._listeners.values()]
-                if self.clients or not tasks:
+                if self.clients or self.places or not tasks:
                     return
                 if self._looking is not None:
                     tasks.append(self._looking)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from django_hub.batching import Batcher
 from django_hub.entries import Entry, to_item
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import ChannelFull, Layer, Message, Target
+from django_hub.logs import get_logger
 from django_hub.messages import Close
 from django_hub.names import group_name, session_of
 from django_hub.parcels import pack
@@ -22,7 +22,7 @@ from django_hub.stores.base import Store
 from django_hub.stores.memory import MemoryStore
 from django_hub.stores.ops import Number, Publication
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Bounds of one parcel.
 _ENTRIES = 256

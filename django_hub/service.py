@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
@@ -18,10 +17,11 @@ from django_hub.deadletters import dead_letter
 from django_hub.effects import Effects
 from django_hub.events import Event, read_body
 from django_hub.exceptions import Unavailable, UnreadableEvent
+from django_hub.logs import get_logger
 from django_hub.stores.base import Store
 from django_hub.stores.ops import Claim, Commit, DeadLetter, Lease, Letter
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Database connections may have been cut off meanwhile, in seconds.
 _STALE = 1.0

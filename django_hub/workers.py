@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,12 +20,13 @@ from django_hub.endings import end
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
 from django_hub.layers.choice import get_layer
 from django_hub.listener import EMBEDDED, GRACE
+from django_hub.logs import get_logger
 from django_hub.presence import show_presence
 from django_hub.relay import Relay, get_relay
 from django_hub.service import HubService
 from django_hub.stores.registry import get_store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Other messages to a worker's channel that may wait.
 _OTHERS = 1000

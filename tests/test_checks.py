@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
-from django_hub.checks import check_configuration
+from django_hub.checks import check_configuration, check_deployment
 from django_hub.stores.registry import forget_stores
 
 APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]
@@ -247,3 +247,14 @@ def test_several_warnings_come_together():
     assert set(
         found(DJANGO_HUB={"EMBEDDED_WORKER": False}, INSTALLED_APPS=["channels", "django_hub", *APPS])
     ) == {"django_hub.W001", "django_hub.W002"}
+
+
+def test_a_deployment_says_how_many_proxies_there_are(settings):
+    settings.DJANGO_HUB = {}
+    (warning,) = check_deployment()
+    assert warning.id == "django_hub.W003"
+    for proxies in (0, 1):
+        settings.DJANGO_HUB = {"PROXIES": proxies}
+        assert check_deployment() == []
+    settings.DJANGO_HUB = {"PROXIES": "one"}
+    assert check_deployment() == []

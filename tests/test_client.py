@@ -366,3 +366,19 @@ async def test_without_websockets_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "websockets.asyncio", None)
     with pytest.raises(ImportError, match=r"pip install 'django-hub\[client\]'"):
         await hub_connect("ws://127.0.0.1:1").__aenter__()
+
+
+async def test_where_there_is_no_room_it_takes_its_time(site, monkeypatch):
+    slept = []
+
+    async def sleep(seconds, real=asyncio.sleep):
+        slept.append(seconds)
+        await real(0)
+
+    async with online(site) as (_, peer):
+        monkeypatch.setattr("django_hub.client.asyncio.sleep", sleep)
+        await peer.end(4431)
+        peer = await site.next()
+        await peer.greet()
+        monkeypatch.undo()
+    assert max(slept) >= 30 / 8

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -15,8 +14,9 @@ from channels.exceptions import ChannelFull
 from django_hub.backoff import waits
 from django_hub.entries import Entry
 from django_hub.exceptions import Damaged, Unavailable
+from django_hub.logs import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # A channel that is full for so long, in seconds, is given up: all that is sent waits for it meanwhile.
 PATIENCE = 10.0

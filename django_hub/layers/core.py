@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-import logging
 import uuid
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -31,6 +30,7 @@ from django_hub.batching import Batcher
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import PATIENCE, Layer, Message, Target, told
 from django_hub.layers.tap import Tap
+from django_hub.logs import get_logger
 
 # Relied on, as of channels_redis 4.3.0. `_group_key(group)` names the sorted set of a group's channels,
 # each with the time at which it was added; `prefix` and a channel's name that of its messages, each with
@@ -45,7 +45,7 @@ _NEEDED = (
     "prefix",
     "serialize",
 )
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _RELAY = "hub-relay."
 # There is but one host (check E002).

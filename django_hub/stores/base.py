@@ -39,6 +39,7 @@ from django_hub.stores.ops import (
     Op,
     Publication,
 )
+from django_hub.stores.visits import Held, Visit
 
 #: See `Store.reap`.
 Bury: TypeAlias = Callable[[str, float, Collection[str]], Awaitable[None]]
@@ -114,6 +115,8 @@ class Store(ABC):
           and its own log, is online, and ``resumed`` is posted alone. That holds for one that joins
           ``again``, too. A member's session is remembered for `Limits.lost_ttl` after it was removed by
           Leave or as lost, and what it posted is not taken twice.
+          A newcomer to a hub that has ``most`` members (those that are lost too) is CROWDED, and nothing
+          changes; not one that joins ``again``, goes on, or takes the place of its client id.
         * Post appends a message. A number not above the connection's last one is DONE, and nothing changes.
           That holds also where the connection was lost and joins ``again``, within `Limits.lost_ttl`; for
           one of its ``own``, where it goes on as RESUMED.
@@ -220,6 +223,17 @@ class Store(ABC):
 
         ``bury`` is awaited with each dead process, when it died (seconds since the epoch), and hubs that
         had members of it: each hub at least once, also where ``bury`` failed, or who reaped died.
+        """
+
+    @abstractmethod
+    async def visit(self, process: str, held: Held, visits: Sequence[Visit]) -> list[int | None]:
+        """Carry out visits in order, in one atomic step: None for one that came, or went; else the number
+        of the first of its places, then its scores, that had no room.
+
+        ``held`` says what the process holds of all that the visits name, before them: so a call that is
+        repeated changes nothing but scores, and with no visits it tells the store what it may have
+        forgotten. What a dead process holds is nobody's, from the end of its lease; and so is
+        what was not told for `visits.KEPT` seconds.
         """
 
     @abstractmethod

@@ -61,8 +61,12 @@ class MemoryMembers(MemoryState):
         return applied
 
     def _join(self, op: Join, applied: Applied) -> Outcome:
+        there = self._hubs.get(op.hub)
+        old = there.members.get(op.client_id) if there else None
+        crowd = len(there.members) if there else 0
+        if old is None and not op.again and op.most is not None and crowd >= op.most:
+            return Outcome.CROWDED
         hub = self._hub(op.hub, op.events)
-        old = hub.members.get(op.client_id)
         chain: tuple[Address, ...] = ()
         session = session_of(op.connection)
         posted = max(

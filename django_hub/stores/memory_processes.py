@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django_hub.events import left_body, lost_body
 from django_hub.stores.base import Bury
 from django_hub.stores.memory_hubs import HubState
 from django_hub.stores.memory_mailboxes import MemoryMailboxes
 from django_hub.stores.ops import Applied
+from django_hub.stores.visits import Held, Visit
 
 # Logs looked at by one reaping; those that begin look at others, too.
 _LOGS = 1000
@@ -39,6 +42,7 @@ class MemoryProcesses(MemoryMailboxes):
             for process in [name for name, until in self._processes.items() if until <= now]:
                 del self._processes[process]
                 self._lives.pop(process, None)
+                self._visits.bury(process)
                 self._grave |= self._members_of.pop(process, set())
             for name, client_id in list(self._grave):
                 self._clear(self._hubs[name], client_id, now, applied)
@@ -51,6 +55,10 @@ class MemoryProcesses(MemoryMailboxes):
                 self._free_if_dead(name, now)
             self._logs.sweep(_LOGS, now)
             return applied.wakes
+
+    async def visit(self, process: str, held: Held, visits: Sequence[Visit]) -> list[int | None]:
+        with self._lock:
+            return self._visits.visit(process, held, visits)
 
     def _clear(self, hub: HubState, client_id: str, now: float, applied: Applied) -> None:
         """A member of a dead process: gone, or lost at first, where it has a grace."""

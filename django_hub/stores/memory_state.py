@@ -14,6 +14,7 @@ from django_hub.names import session_of
 from django_hub.stores.base import Store
 from django_hub.stores.memory_hubs import HubState, MemberState
 from django_hub.stores.memory_logs import Logs
+from django_hub.stores.memory_visits import MemoryVisits
 from django_hub.stores.ops import Applied, DeadLetter, Join, Letter
 
 
@@ -41,6 +42,7 @@ class MemoryState(Store):
         # Hubs whose lease is held without mail: nobody rings for them when their holder is dead.
         self._taken: set[str] = set()
         self._dead: dict[str, deque[DeadLetter]] = {}
+        self._visits = MemoryVisits(clock, self._lives_on)
         # One counter for all hubs, begun at the clock: ids go on rising when a hub vanishes and is back.
         self._position = int(clock() * 1_000_000)
 
@@ -118,6 +120,9 @@ class MemoryState(Store):
     def _holding(self, name: str, token: str) -> HubState | None:
         hub = self._hubs.get(name)
         return hub if hub and hub.held and hub.held.token == token else None
+
+    def _lives_on(self, process: str) -> bool:
+        return self._processes.get(process, 0.0) > self._clock()
 
     def _vanish_if_empty(self, hub: HubState) -> None:
         if not (hub.named or hub.members or hub.mail or hub.held):

@@ -36,6 +36,7 @@ class Join:
 
     ``grace``: for so many seconds the member may be lost before it is gone; see `Lose`. ``resumed``: the
     body that is posted where the connection goes on as the member that was there (`Outcome.RESUMED`).
+    ``most``: so many members the hub may have; None: any number.
     """
 
     hub: str
@@ -50,6 +51,7 @@ class Join:
     posted: int = 0
     grace: float = 0.0
     resumed: str = ""
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,7 @@ class Outcome(enum.Enum):
     changed. UNKNOWN: no such member (its process was declared dead, or the store was emptied); nothing
     changed. REPLACED: another connection has that client id now; nothing changed. RESUMED: a Join was
     carried out, now or by an earlier call, and the member is the one that was there, of the same session.
+    CROWDED: the hub has as many members as the Join allows; nothing changed.
     """
 
     DONE = "done"
@@ -116,6 +119,7 @@ class Outcome(enum.Enum):
     UNKNOWN = "unknown"
     REPLACED = "replaced"
     RESUMED = "resumed"
+    CROWDED = "crowded"
 
 
 @dataclass(frozen=True, slots=True)

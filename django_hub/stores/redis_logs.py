@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeAlias
@@ -11,10 +10,11 @@ from redis.asyncio.client import Pipeline
 
 from django_hub.exceptions import Damaged
 from django_hub.limits import Limits
+from django_hub.logs import get_logger
 from django_hub.stores.ops import History, Number, Publication
 from django_hub.stores.scripts import Scripts
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Adds a call of a hub's script to a pipeline: pipeline, script, hub, arguments.
 Call: TypeAlias = Callable[..., None]

@@ -26,7 +26,10 @@ from django_hub.stores.redis_state import RedisState, entry, microseconds, three
 
 # As in the memory store: more than a client can open while one call is repeated.
 _REMEMBERED = 8
-_OUTCOMES = (Outcome.DONE, Outcome.FULL, Outcome.UNKNOWN, Outcome.REPLACED, Outcome.RESUMED)
+_OUTCOMES = (
+    *(Outcome.DONE, Outcome.FULL, Outcome.UNKNOWN),
+    *(Outcome.REPLACED, Outcome.RESUMED, Outcome.CROWDED),
+)
 
 
 class RedisMembers(RedisState):
@@ -95,7 +98,9 @@ class RedisMembers(RedisState):
             for number, outcome in zip(numbers, outcomes, strict=True):
                 applied.outcomes[number] = _OUTCOMES[outcome]
                 op = ops[number]
-                if isinstance(op, Leave):
+                if isinstance(op, Leave) or (
+                    isinstance(op, Join) and applied.outcomes[number] is Outcome.CROWDED
+                ):
                     gone.append((op.process, hub, op.client_id, op.connection))
             if woken:
                 applied.wakes.append((hub, events))
@@ -126,7 +131,8 @@ def _fields(op: Op) -> list[str | int]:
             where = [op.connection, op.process, op.events]
             again = op.again, op.posted
             member = op.who, repr(op.at), op.body, *again, microseconds(op.grace), op.resumed
-            return ["join", op.client_id, *where, *member]
+            most = "" if op.most is None else op.most
+            return ["join", op.client_id, *where, *member, most]
         case Post():
             return ["post", op.client_id, op.connection, op.number, op.body, "own" if op.own else ""]
         case Leave():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from redis.asyncio.client import Pipeline
 
 from django_hub.stores.base import Bury
 from django_hub.stores.redis_state import PAGE, RedisState, microseconds, whole
+from django_hub.stores.visits import Held, Visit
 
 
 class RedisProcesses(RedisState):
@@ -39,6 +40,9 @@ class RedisProcesses(RedisState):
                 await self._scripts.ask("SREM", graves_key, grave)
         await self._free_the_taken()
         return list(wakes.items())
+
+    async def visit(self, process: str, held: Held, visits: Sequence[Visit]) -> list[int | None]:
+        return await self._visits.visit(process, held, visits)
 
     async def _entries(self, grave: str) -> AsyncIterator[list[str]]:
         """All that stay meanwhile, some of them twice."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -15,12 +14,14 @@ from redis.asyncio.client import Pipeline
 from django_hub.batching import Batcher
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.limits import Limits
+from django_hub.logs import get_logger
 from django_hub.names import group_name
 from django_hub.stores.base import Store
 from django_hub.stores.redis_logs import RedisLogs
+from django_hub.stores.redis_visits import RedisVisits
 from django_hub.stores.scripts import Scripts
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _PARTS = (
     *("hub", "members", "ids", "posted", "mail", "dead", "lost"),
@@ -44,6 +45,7 @@ class RedisState(Store):
         self._hubs_key = self._index("hubs")
         self._mail_key = self._index("mail")
         self._processes = [self._index("processes"), self._index("lives")]
+        self._visits = RedisVisits(self._scripts, self._processes[0], self._index)
         self._freed: Batcher[tuple[str, bool], None] = Batcher(self._forget_freed)
 
     # Keys

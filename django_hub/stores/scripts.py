@@ -43,7 +43,7 @@ _NOT_NOW = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAG
 _NOT_NOW_ERRORS = (ClusterDownError, MasterDownError, TryAgainError)
 
 
-_OF_INDEXES = ("beat", "enter", "bury")
+_OF_INDEXES = ("beat", "enter", "bury", "visit")
 _OF_LOGS = ("publish", "history", "position")
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
+from django_hub.logs import get_logger
 from django_hub.wires import daphne, inbox, uvicorn
 from django_hub.wires.asgi import AsgiWire
 from django_hub.wires.base import Unfamiliar, Wire
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _Leave = Callable[[], Awaitable[None]]
 

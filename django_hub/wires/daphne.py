@@ -27,15 +27,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Self
 
+from django_hub.logs import get_logger
 from django_hub.wires.base import Outgoing, Unfamiliar, require
 from django_hub.wires.direct import DirectWire
 from django_hub.wires.inbox import find as find_inbox
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Seconds that a client has to answer a close.
 _ANSWER = 5

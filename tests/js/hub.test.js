@@ -230,7 +230,7 @@ test("a server of another protocol is not tried again", async (t) => {
   assert.deepEqual(await state(hub, "closed"), { state: "closed", code: 4406, reason: "the server does not speak hub.v1" });
 });
 
-for (const code of [1001, 1011, 1012, 1013, 1014, 4008, 4408, 4429]) {
+for (const code of [1001, 1011, 1012, 1013, 1014, 4008, 4408, 4429, 4430, 4433]) {
   test(`it returns after ${code}`, async (t) => {
     const { next } = await meet(t);
     const connection = await next();
@@ -307,6 +307,18 @@ test("the waits grow while connections do not last", async (t) => {
   Date.now.mock.mockImplementation(() => 51);
   connection.socket.close(4429);
   assert.equal((await state(hub, "waiting")).until, 51 + 20);
+});
+
+test("where there is no room it takes its time", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  t.mock.method(Date, "now", () => 0);
+  const { hub, events, next } = await meet(t, { first: 0.001, most: 0.08 });
+  for (const code of [4429, 4431, 4432]) {
+    (await next()).socket.close(code);
+    await state(hub, "waiting");
+  }
+  const waits = named(events, "state").filter(({ state: now }) => now === "waiting");
+  assert.deepEqual(waits.map(({ until }) => until), [0, 10, 20]);
 });
 
 test("a listener that fails does not hold up the others, and one taken off hears no more", async (t) => {

@@ -19,11 +19,12 @@ from tests.live.servers import MS, eventually, free_port, valkey
 from tests.stores.contract import StoreContract, join, leave, limits_for, post, read, say, told
 from tests.stores.contract_logs import LogContract
 from tests.stores.contract_sessions import SessionContract
+from tests.stores.contract_visits import VisitContract
 
 pytestmark = pytest.mark.broker
 
 
-class TestRedisStore(LogContract, SessionContract, StoreContract):
+class TestRedisStore(LogContract, SessionContract, VisitContract, StoreContract):
     unit = 30 * MS
 
     @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import threading
 from argparse import ArgumentParser
@@ -20,11 +19,12 @@ from django_hub.endings import end
 from django_hub.layers.base import Layer
 from django_hub.layers.choice import get_layer
 from django_hub.listener import listen
+from django_hub.logs import get_logger
 from django_hub.relay import get_relay
 from django_hub.stores.registry import get_store
 from django_hub.workers import HubEvents
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Command(BaseCommand):

@@ -15,7 +15,9 @@ const NOT_SPOKEN = 4406;
 // With this code a client leaves a connection it will replace: the server keeps its place for the time of grace.
 const SILENT = 4408;
 // The server may take the client again after these. After any other code it would refuse it again.
-const RETURNS = new Set([1001, 1005, 1006, 1011, 1012, 1013, 1014, 4008, BAD_TOKEN, SILENT, 4429]);
+const RETURNS = new Set([1001, 1005, 1006, 1011, 1012, 1013, 1014, 4008, BAD_TOKEN, SILENT, 4429, 4430, 4431, 4432, 4433, 4434]);
+// There is no room: whoever comes back at once makes it worse.
+const CROWDED = new Set([4430, 4431, 4432, 4433, 4434]);
 const EVENTS = ["message", "joined", "left", "presence", "state", "resync"];
 /** @type {Record<string, Record<string, unknown>>} By example: what frames must have. Other types may come. */
 const FIELDS = {
@@ -242,18 +244,21 @@ export class Hub {
     if (!(closing ? closing.reconnect : RETURNS.has(code) && !refused)) return this.#finish(code, reason);
     // A new client then; it can still have the hub's broadcasts that it missed.
     if (code === BAD_TOKEN) Object.assign(this.#known, { token: undefined, direct: undefined });
-    this.#wait();
+    this.#wait(CROWDED.has(code));
   }
 
-  #wait() {
+  /** @param {boolean} crowded */
+  #wait(crowded) {
     const { first, most } = this.#options;
     const now = Date.now();
     // A connection that did not last is a failure too, or a server that is full would be asked for ever.
     if (now - this.#onlineSince > this.#bound * 1000) this.#bound = first;
     this.#onlineSince = Infinity;
+    if (crowded) this.#bound = Math.max(this.#bound, most / 4);
     const offline = globalThis.navigator?.onLine === false;
     // Nobody looks, or nothing can come of it: no hurry. "online" may be said late or never, so it tries all the same.
-    const wait = Math.random() * milliseconds(offline || hidden() ? most : this.#bound);
+    const share = crowded ? (1 + Math.random()) / 2 : Math.random();
+    const wait = share * milliseconds(offline || hidden() ? most : this.#bound);
     this.#bound = Math.min(2 * this.#bound, most);
     this.#timer = setTimeout(() => this.#open(), wait);
     this.#become({ state: offline ? "offline" : "waiting", until: now + wait });

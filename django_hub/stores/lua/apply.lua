@@ -4,7 +4,7 @@
 -- Returns: woken, the channel to ring at, outcomes, client id, process and connection of each replaced member, and,
 -- where somebody joined, epoch and seq of the hub's log, if there is one.
 
-local DONE, FULL, UNKNOWN, REPLACED, RESUMED = 0, 1, 2, 3, 4
+local DONE, FULL, UNKNOWN, REPLACED, RESUMED, CROWDED = 0, 1, 2, 3, 4, 5
 local limit, name, remembered, lost_ttl = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local outcomes, replaced, joined = {}, {}, false
 -- Who posted last: often the next message is of the same member.
@@ -22,7 +22,7 @@ local function own_posted(client, connection)
   return whose == connection and number or nil
 end
 
-local function join(client, connection, process, events, who, since, body, again, posted, grace, resumed)
+local function join(client, connection, process, events, who, since, body, again, posted, grace, resumed, most)
   local old = member(client)
   poster = nil
   joined = true
@@ -56,6 +56,9 @@ local function join(client, connection, process, events, who, since, body, again
     while #chain > 2 * remembered do
       table.remove(chain, 1)
     end
+  end
+  if not old and again == '' and most ~= '' and redis.call('HLEN', MEMBERS) >= tonumber(most) then
+    return CROWDED
   end
   local new = {
     connection = connection, process = process, at = since, past = table.concat(chain, ','), grace = grace, who = who,
@@ -164,7 +167,7 @@ local function update(client, connection, who, body)
   return DONE
 end
 
-local KINDS = {join = {join, 11}, post = {post, 5}, leave = {leave, 3}, lose = {lose, 3}, update = {update, 4}}
+local KINDS = {join = {join, 12}, post = {post, 5}, leave = {leave, 3}, lose = {lose, 3}, update = {update, 4}}
 
 check()
 local at = 5
