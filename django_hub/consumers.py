@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -50,6 +51,12 @@ _LIMITS = {
 
 _Message = dict[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
+
+
+@functools.cache
+def _tell_once(error: str) -> None:
+    """A server shows what its application raised for each socket, deep in a traceback of its own."""
+    logger.critical("No client can join: %s See manage.py check.", error)
 
 
 class HubConsumer(AsyncConsumer):
@@ -200,6 +207,11 @@ class HubConsumer(AsyncConsumer):
         self.scope = scope
         if (await receive())["type"] != "websocket.connect":
             return
+        try:
+            get_settings().encoder  # noqa: B018 (it is looked up here)
+        except ImproperlyConfigured as error:
+            _tell_once(str(error))
+            raise
         try:
             refusal = await self._introduce()
         except DenyConnection:
