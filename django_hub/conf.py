@@ -25,6 +25,19 @@ _LIMITS = Limits()
 # The servers that there is a wire for.
 WIRES = ("daphne", "uvicorn")
 
+# What a value of each annotation is, for who wrote another.
+_KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "float": ("a number above 0", (int, float)),
+    "int": ("a whole number above 0", (int,)),
+    "float | None": ("a number above 0, or None", (int, float, type(None))),
+    "int | None": ("a whole number above 0, or None", (int, type(None))),
+    "str": ("a text", (str,)),
+    "str | dict[str, Any] | None": ("a text, a dict, or None", (str, dict, type(None))),
+    "bool": ("True or False", (bool,)),
+    "bool | None": ("True, False or None", (bool, type(None))),
+    "tuple[str, ...]": ("a tuple of texts", (tuple, list)),
+}
+
 # Settings whose 0 means: none.
 _ZERO = ("HISTORY_SIZE", "HISTORY_TTL", "PROXIES")
 
@@ -132,18 +145,10 @@ def require_type(what: str, value: Any, annotation: str, *, zero: bool = False) 
 
     ``zero``: 0 is one.
     """
-    allowed: dict[str, tuple[type, ...]] = {
-        "float": (int, float),
-        "int": (int,),
-        "float | None": (int, float, type(None)),
-        "int | None": (int, type(None)),
-        "str": (str,),
-        "str | dict[str, Any] | None": (str, dict, type(None)),
-        "bool": (bool,),
-        "bool | None": (bool, type(None)),
-        "tuple[str, ...]": (tuple, list),
-    }
-    right_type = isinstance(value, allowed[annotation])
+    kind, allowed = _KINDS[annotation]
+    if zero:
+        kind = kind.replace("above 0", "0 or above")
+    right_type = isinstance(value, allowed)
     if annotation in ("float", "int", "float | None", "int | None") and value is not None:
         right_type = right_type and not isinstance(value, bool)
         if right_type and not (0 < value < math.inf or (zero and value == 0)):
@@ -151,7 +156,7 @@ def require_type(what: str, value: Any, annotation: str, *, zero: bool = False) 
             least = "0 or above" if zero else "above 0"
             raise ImproperlyConfigured(f"{what} must be {least} and finite{or_none}; got {value!r}.")
     if not right_type:
-        raise ImproperlyConfigured(f"{what} is {annotation}; got {type(value).__name__}: {value!r}.")
+        raise ImproperlyConfigured(f"{what} is {kind}; got {type(value).__name__}: {value!r}.")
 
 
 @functools.lru_cache(maxsize=8)

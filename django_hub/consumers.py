@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
@@ -52,6 +53,12 @@ _LIMITS = {
 
 _Message = dict[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
+
+
+@functools.cache
+def _tell_once(error: str) -> None:
+    """A server shows what its application raised for each socket, deep in a traceback of its own."""
+    logger.critical("No client can join: %s See manage.py check.", error)
 
 
 class HubConsumer(AsyncConsumer):
@@ -207,6 +214,11 @@ class HubConsumer(AsyncConsumer):
         self.scope = scope
         if (await receive())["type"] != "websocket.connect":
             return
+        try:
+            get_settings().encoder  # noqa: B018 (it is looked up here)
+        except ImproperlyConfigured as error:
+            _tell_once(str(error))
+            raise
         self._relay = get_relay()
         with Visitor(self._relay.places, scope) as self._visitor:
             await self._serve(receive, send)

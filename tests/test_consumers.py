@@ -9,8 +9,9 @@ import pytest
 from channels.exceptions import DenyConnection
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 
-from django_hub import clients
+from django_hub import clients, consumers
 from django_hub.api import hub_broadcast, hub_member, hub_send
 from django_hub.consumers import HubConsumer
 from django_hub.events import Event, Joined, Left, Message
@@ -384,13 +385,13 @@ async def test_without_a_rate_nobody_is_held_back(world: World) -> None:
         ("rate", -1.0, "must be above 0"),
         ("rate", float("nan"), "got nan"),
         ("rate", float("inf"), "or None for no limit; got inf"),
-        ("rate", "100", "is float | None; got str: '100'"),
-        ("rate", True, "is float | None; got bool"),
+        ("rate", "100", "is a number above 0, or None; got str: '100'"),
+        ("rate", True, "is a number above 0, or None; got bool"),
         ("burst", 0, "must be above 0 and finite; got 0"),
-        ("burst", 1.5, "is int; got float: 1.5"),
-        ("burst", None, "is int; got NoneType"),
+        ("burst", 1.5, "is a whole number above 0; got float: 1.5"),
+        ("burst", None, "is a whole number above 0; got NoneType"),
         ("max_message_bytes", -1, "must be above 0"),
-        ("max_message_bytes", None, "is int; got NoneType"),
+        ("max_message_bytes", None, "is a whole number above 0; got NoneType"),
         ("max_queue_bytes", 0, "is a whole number above 0; got 0"),
         ("max_queue_messages", "many", "is a whole number above 0; got 'many'"),
         ("when_slow", "oldest", "is one of 'close', 'drop_oldest', 'latest'; got 'oldest'"),
@@ -816,3 +817,24 @@ async def test_a_healthy_life_logs_nothing(world: World, caplog: pytest.LogCaptu
     await ann.leave()
     await world.settled()
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_wrong_setting_is_said_once_and_clearly(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumers._tell_once.cache_clear()
+    with override_settings(DJANGO_HUB={"BAET": 1.0}):
+        for _ in range(2):
+            with pytest.raises(ImproperlyConfigured, match="unknown keys: BAET"):
+                await OpenConsumer()(websocket_scope("lobby"), receive_connect, send_nothing)
+    (record,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert "No client can join: DJANGO_HUB has unknown keys: BAET." in record.getMessage()
+    assert "manage.py check" in record.getMessage()
+
+
+async def receive_connect() -> dict[str, Any]:
+    return {"type": "websocket.connect"}
+
+
+async def send_nothing(message: dict[str, Any]) -> None:
+    raise AssertionError(f"nothing is to be sent; got {message}")
