@@ -61,6 +61,8 @@ class Clients:
         self._ending = False
         self._giving_up: set[asyncio.Task[None]] = set()
         self._entering: Batcher[Connection, None] = Batcher(self._enter)
+        #: Is told of each connection that leaves, once.
+        self.left: Callable[[Connection], None] = _nobody_asks
 
     def __len__(self) -> int:
         """How many have come and not left, those who are not members yet included."""
@@ -124,6 +126,7 @@ class Clients:
                     connection.wire.dropped,
                 )
             connection.release()
+            self.left(connection)
             if connection.joined is not None:
                 self._fanout.remove(connection)
                 self._ordering.forget(connection)
@@ -290,6 +293,10 @@ class Clients:
         """Another connection has its client id: the store posted its Left, only the socket is to go."""
         self.leave(connection, Departure(reason="replaced"))
         connection.close(closes.REPLACED, "replaced")
+
+
+def _nobody_asks(connection: Connection) -> None:
+    """Until somebody does."""
 
 
 def _cut(reference: weakref.ref[Connection]) -> None:

@@ -47,6 +47,8 @@ class Settings:
     ``EMBEDDED_WORKER``: run the ``channel`` application inside the server; ``None``: with the in-memory
     layer only. ``JSON_ENCODER``: dotted path of the encoder for dicts and `Json`.
     ``SHUTDOWN_GRACE``: how long a stopping server or worker may take to tidy up.
+    ``RECHECK``: so often all logged in clients are checked whether they still may be here, beside what
+    signals tell of changes; ``None``: never.
     ``WIRES``: the servers whose own `send` is gone past, straight to the client's transport; ``()``: none.
     """
 
@@ -65,6 +67,7 @@ class Settings:
     JSON_ENCODER: str = "django.core.serializers.json.DjangoJSONEncoder"
     SHUTDOWN_GRACE: float = 5.0
     WIRES: tuple[str, ...] = WIRES
+    RECHECK: float | None = 600.0
 
     @property
     def encoder(self) -> type[json.JSONEncoder]:

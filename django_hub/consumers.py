@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from channels.consumer import AsyncConsumer
@@ -13,6 +13,7 @@ from channels.exceptions import DenyConnection
 from django.core.exceptions import ImproperlyConfigured
 
 from django_hub import closes
+from django_hub.access import Access, banned
 from django_hub.bounds import Bounds, WhenSlow
 from django_hub.conf import get_settings, require_type
 from django_hub.connection import Connection, Departure, user_id
@@ -33,7 +34,9 @@ from django_hub.names import (
 )
 from django_hub.rates import Bucket
 from django_hub.readahead import ReadAhead
+from django_hub.rechecks import RECENT
 from django_hub.relay import Relay, get_relay
+from django_hub.tickets import choose, offered, redeem
 from django_hub.wires.base import Outgoing, Wire
 from django_hub.wires.held import HeldWire
 
@@ -52,7 +55,7 @@ _Message = dict[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 
 
-class HubConsumer(AsyncConsumer):
+class HubConsumer(Access, AsyncConsumer):
     """Puts its client into a hub, and what the client sends into the hub's mailbox.
 
     Route it as any consumer: ``path("ws/<hub>/", MyConsumer.as_asgi())``. What happens to the client is
@@ -105,6 +108,7 @@ class HubConsumer(AsyncConsumer):
     _given: bool
     _meta: dict[str, Any]
     _relay: Relay
+    _since: float
     _talk: Conversation | None
     _wire: Wire
 
@@ -145,17 +149,6 @@ class HubConsumer(AsyncConsumer):
     async def get_meta(self) -> dict[str, Any]:
         """What others may know of the client, as a dict of JSON values: `Member.meta`, `Joined.meta`."""
         return {}
-
-    async def authorize(self) -> bool:
-        """May this client join? Default: if its user is logged in. `hub` and `client_id` are set."""
-        try:
-            user = self.scope["user"]
-        except KeyError:
-            raise ImproperlyConfigured(
-                f"{type(self).__name__}.authorize() finds no user in the scope. Wrap the websocket "
-                "application in channels.auth.AuthMiddlewareStack, or override authorize()."
-            ) from None
-        return bool(user and user.is_authenticated)
 
     async def on_message(self, data: str | bytes) -> None:
         """Take what the client sent: str for a text frame, bytes for a binary one. Default: `post` it.
@@ -200,19 +193,20 @@ class HubConsumer(AsyncConsumer):
         self.scope = scope
         if (await receive())["type"] != "websocket.connect":
             return
+        self._since = asyncio.get_running_loop().time() - RECENT
+        self._relay = get_relay()
         try:
             refusal = await self._introduce()
         except DenyConnection:
             await send({"type": "websocket.close"})
             return
-        offered = self.scope.get("subprotocols") or ()
-        spoken = SUBPROTOCOL in offered
-        await send({"type": "websocket.accept", **({"subprotocol": SUBPROTOCOL} if spoken else {})})
-        if offered and not spoken:
+        chosen = choose(self.scope.get("subprotocols") or (), SUBPROTOCOL)
+        spoken = chosen == SUBPROTOCOL
+        await send({"type": "websocket.accept", **({"subprotocol": chosen} if chosen else {})})
+        if chosen == "":
             refusal = refusal or Refused(
                 closes.UNKNOWN_SUBPROTOCOL, f"the subprotocol is {SUBPROTOCOL}, or none"
             )
-        self._relay = get_relay()
         self._wire = self._relay.wires.wire_for(send)
         self._talk = Conversation(self._relay, self._wire, self.scope, self.heartbeat) if spoken else None
         if refusal is not None:
@@ -234,12 +228,14 @@ class HubConsumer(AsyncConsumer):
         """Ask the hooks who this is and whether it may join; a refusal, or None."""
         try:
             self.hub = require_hub_name(await self.get_hub())
+            await self._redeem()
             client_id = await self.get_client_id()
             self._given = client_id is not None
             self.client_id = new_client_id() if client_id is None else require_client_id(client_id)
-            if await self.authorize():
-                self._meta = plain_meta(await self.get_meta(), get_settings().encoder)
-                return None
+            if (refusal := await self._decide()) is not None:
+                return refusal
+            self._meta = plain_meta(await self.get_meta(), get_settings().encoder)
+            return None
         except Refused as refusal:
             return refusal
         except InvalidName as error:
@@ -249,6 +245,31 @@ class HubConsumer(AsyncConsumer):
         except Exception:
             logger.exception("%s failed while it let a client in; refused", type(self).__name__)
         return Refused(closes.FORBIDDEN, "not allowed")
+
+    async def _redeem(self) -> None:
+        """Who brings a ticket is its user, whatever its cookies say."""
+        ticket = offered(self.scope.get("subprotocols") or ())
+        if ticket is not None:
+            user = await redeem(ticket, self.hub, self._relay.store)
+            self.scope = {**self.scope, "user": user, "session": None}
+        elif self.ticket_required:
+            raise Refused(closes.BAD_TOKEN, "this needs a ticket", reconnect=False)
+
+    async def check_again(self, user: Any, granted: Mapping[str, bool]) -> Refused | None:
+        """Ask the hooks once more, of a user loaded anew; a refusal, or None. The relay calls it."""
+        self.scope["user"] = user
+        self._granted = granted
+        try:
+            refusal = await self._decide()
+        finally:
+            self._granted = {}
+        connection = self._connection
+        returns = self._may_receive and not connection.hears
+        self._relay.fanout.let_hear(connection, self._may_receive)
+        if returns and connection.session:
+            # What it missed it gets with a new hello, as far as there is history; and the list of members.
+            connection.close(closes.SERVICE_RESTART, "may receive again")
+        return refusal
 
     async def _live(self, receive: _Receive) -> None:
         if self._talk is not None:
@@ -262,11 +283,15 @@ class HubConsumer(AsyncConsumer):
             if client_id is None:
                 return
             self.client_id = client_id
+        user = user_id(self.scope)
+        if (ban := await banned(self._relay, self.hub, self.client_id, user)) is not None:
+            self._refuse(ban)
+            return
         connection = self._connection = Connection(
             hub=self.hub,
             client_id=self.client_id,
             meta=self._meta,
-            user_id=user_id(self.scope),
+            user_id=user,
             events=self.events,
             wire=self._wire,
             bounds=self._bounds,
@@ -276,7 +301,12 @@ class HubConsumer(AsyncConsumer):
         )
         if self._talk is not None:
             connection.wire = HeldWire(self._wire)
+        connection.hears = self._may_receive
         del self._meta  # it is the connection's
+        late = self._relay.rechecks.watch(connection, self.scope, user, self._since, self)
+        if late is not None:
+            self._refuse(late)
+            return
         connection.reader = asyncio.current_task()
         departure = Departure(reason="shutdown")
         try:
@@ -333,10 +363,13 @@ class HubConsumer(AsyncConsumer):
                 if wait and not await self._held_back(wait, bucket):
                     continue
             if self._talk is None:
-                await self.on_message(data)
+                if self._may_send:
+                    await self.on_message(data)
+                else:
+                    self._end(closes.FORBIDDEN, "this client may not send")
                 continue
             try:
-                await self._talk.take(connection, data, self.on_message)
+                await self._talk.take(connection, data, self.on_message if self._may_send else None)
             except Refused as refusal:
                 self._end(refusal.code, refusal.reason)
 
@@ -344,7 +377,7 @@ class HubConsumer(AsyncConsumer):
         """Close a socket that is no member, and say why."""
         close = Close(refusal.code, refusal.reason).shortened()
         if self._talk is not None:
-            self._wire.write(Outgoing(closing(close)))
+            self._wire.write(Outgoing(closing(close, refusal.reconnect)))
         self._wire.write(Outgoing(close))
 
     async def _held_back(self, seconds: float, bucket: Bucket) -> bool:
