@@ -10,13 +10,14 @@ from typing import Any
 from django_hub import closes
 from django_hub.access import ban_refusal, client_subject, user_subject
 from django_hub.backoff import waits
+from django_hub.conf import get_settings
 from django_hub.delivery import taken
 from django_hub.entries import Entry, Kind
 from django_hub.events import describe, left_body
 from django_hub.exceptions import InvalidBound
 from django_hub.hubs import HubName, name_of
 from django_hub.members import Member
-from django_hub.messages import Close
+from django_hub.messages import Close, encode
 from django_hub.names import require_client_id
 from django_hub.notices import NOTICES, Kicked, write
 from django_hub.relay import get_relay
@@ -46,8 +47,9 @@ async def hub_kick(
     """
     name = name_of(hub)
     _, client_id, user_id = _subject(client_id, user)
-    close = Close(code, reason)
-    return await _kick(Kicked(name, user_id, client_id, close.code, close.reason))
+    # Refused here, where it can't be sent, and not in each server.
+    encode(Close(code, reason), get_settings().encoder)
+    return await _kick(Kicked(name, user_id, client_id, code, reason))
 
 
 async def hub_ban(
@@ -71,10 +73,9 @@ async def hub_ban(
     if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
         raise InvalidBound(f"A ban is for a number of seconds above 0; got {seconds!r:.80}.")
     refusal = ban_refusal(reason)
-    close = Close(refusal.code, refusal.reason)
     # First: who comes while the others are put out must find it.
     await get_store().ban(name, subject, float(seconds), reason)
-    return await _kick(Kicked(name, user_id, client_id, close.code, close.reason, banned=True))
+    return await _kick(Kicked(name, user_id, client_id, refusal.code, refusal.reason, banned=True))
 
 
 async def hub_unban(hub: HubName, *, client_id: str | None = None, user: Any = None) -> bool:
@@ -108,14 +109,13 @@ async def _kick(kicked: Kicked) -> int:
     store = get_store()
     ends = time.monotonic() + _PATIENCE
     pauses = waits(first=0.005, most=0.1)
-    # Of who is lost nobody but the store knows, and where a server died nobody hears the notice.
-    left = [member for member in members if member.state == "lost"]
-    waiting = [member for member in members if member.state != "lost"]
+    waiting, left = members, list[Member]()
     while waiting:
         now = await asyncio.gather(*(store.member(kicked.hub, each.client_id) for each in waiting))
         waiting = [old for old, new in zip(waiting, now, strict=True) if new and _is_same(old, new)]
         if waiting and time.monotonic() > ends:
-            left += waiting
+            # Where a server died, nobody heard the notice.
+            left = waiting
             break
         if waiting:
             await asyncio.sleep(next(pauses))

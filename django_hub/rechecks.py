@@ -7,7 +7,7 @@ import contextvars
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from channels.db import database_sync_to_async
@@ -17,7 +17,8 @@ from django_hub import closes
 from django_hub.backoff import waits
 from django_hub.connection import Connection, Departure
 from django_hub.entries import Entry, Kind, from_item
-from django_hub.exceptions import Refused, Unavailable
+from django_hub.events import read_description
+from django_hub.exceptions import Damaged, Refused, Unavailable
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
 from django_hub.logins import Fresh, LoggedOff, fingerprint, look_up
@@ -107,6 +108,8 @@ class Rechecks:
         self._hears = False
         self._due = _Due()
         self._task: asyncio.Task[None] | None = None
+        #: See `Clients.give_up`.
+        self.give_up: Callable[[Callable[[Connection], bool], Departure], None] = _nobody_is_lost
 
     # Its life, which is the relay's
 
@@ -146,7 +149,7 @@ class Rechecks:
         try:
             await self._ordering.settle(NOTICES)
             history = await self._store.history(NOTICES, 0)
-        except Unavailable as error:
+        except (Unavailable, Damaged) as error:
             logger.warning("What happened to the rights of users is not known for now: %s", error)
             return
         now, clock = loop.time(), time.time()
@@ -185,7 +188,7 @@ class Rechecks:
                 case LoggedOut(who, session) if who == user_id and session:
                     if session == fingerprint(scope.get("session")):
                         return Refused(closes.BAD_TOKEN, "logged out")
-                case Kicked(banned=True) if _is_meant(watched, notice):
+                case Kicked(banned=True) if _is_meant(connection, notice):
                     return Refused(notice.code, notice.reason)
         self._watched[connection] = watched
         if user_id is None:
@@ -230,8 +233,9 @@ class Rechecks:
                         _close(watched, Refused(closes.BAD_TOKEN, "logged out"))
             case Kicked():
                 found = self._of_user.get(notice.user_id, ()) if notice.user_id else self._watched.values()
-                for watched in [each for each in found if _is_meant(each, notice)]:
+                for watched in [each for each in found if _is_meant(each.connection, notice)]:
                     _close(watched, Refused(notice.code, notice.reason))
+                self.give_up(lambda c: _is_meant(c, notice), Departure(reason="kicked", code=notice.code))
         self._run()
 
     # Checking again
@@ -328,12 +332,15 @@ def _close(watched: _Watched, refusal: Refused) -> None:
         connection.ended(connection, Departure(reason="kicked", code=refusal.code))
 
 
-def _is_meant(watched: _Watched, kicked: Kicked) -> bool:
-    connection = watched.connection
+def _nobody_is_lost(which: Callable[[Connection], bool], departure: Departure) -> None:
+    """Of a relay without clients."""
+
+
+def _is_meant(connection: Connection, kicked: Kicked) -> bool:
     if connection.hub != kicked.hub:
         return False
     if kicked.user_id:
-        return watched.user_id == kicked.user_id
+        return read_description(connection.who)[1] == kicked.user_id
     return connection.client_id == kicked.client_id
 
 

@@ -5,10 +5,11 @@ import pytest
 from django_hub.stores.memory import MemoryStore
 from tests.stores.contract import StoreContract, limits_for
 from tests.stores.contract_logs import LogContract
+from tests.stores.contract_marks import MarkContract
 from tests.stores.contract_sessions import SessionContract
 
 
-class TestMemoryStore(LogContract, SessionContract, StoreContract):
+class TestMemoryStore(LogContract, MarkContract, SessionContract, StoreContract):
     unit = 1.0
 
     @pytest.fixture(autouse=True)
