@@ -88,7 +88,14 @@ def logged_in(user: Any) -> SessionStore:
     request.session = SessionStore()
     login(request, user, "django.contrib.auth.backends.ModelBackend")
     request.session.save()
-    return request.session
+    return read(request.session)
+
+
+def read(session: SessionStore) -> SessionStore:
+    """The same, as another request has it."""
+    other = SessionStore(session.session_key)
+    other.get("anything")
+    return other
 
 
 async def enter(
@@ -96,8 +103,6 @@ async def enter(
 ) -> Socket:
     """A socket of a user with a session of its own."""
     session = scope.pop("session", None) or await sync_to_async(logged_in)(user)
-    session = SessionStore(session.session_key)  # as each request has its own
-    await sync_to_async(session.get)("loaded")
     fresh = await User.objects.aget(pk=user.pk)
     path = scope.pop("path", "/")
     before = len(world.relay.clients)
@@ -167,10 +172,10 @@ def log_out(session: SessionStore, user: Any) -> None:
 
 async def test_logging_out_closes_the_sessions_sockets_and_no_others(world: World, anna: User) -> None:
     session = await change(lambda: logged_in(anna))
-    tabs = [await enter(world, anna, session=session) for _ in range(2)]
+    tabs = [await enter(world, anna, session=await change(lambda: read(session))) for _ in range(2)]
     phone = await enter(world, anna)
     await joined(world, 3)
-    dying = SessionStore(session.session_key)
+    dying = await change(lambda: read(session))
     await change(lambda: log_out(session, anna))
     for tab in tabs:
         assert await closed(tab) == (4401, "logged out")
