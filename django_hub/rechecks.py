@@ -104,6 +104,8 @@ class Rechecks:
         self._recent: deque[tuple[float, Notice]] = deque(maxlen=_MANY)
         # Since when each notice is known here, by the loop's clock.
         self._known = float("inf")
+        # Who came before that, and since when their users may have been loaded.
+        self._early: list[tuple[_Watched, float]] = []
         self._checked = 0.0
         self._hears = False
         self._due = _Due()
@@ -133,14 +135,14 @@ class Rechecks:
         if self._task is not None:
             self._task.cancel()
         self._due = _Due()
+        self._early = []
+        self._known = float("inf")
 
     async def look(self) -> None:
         """A beat's part."""
         now = asyncio.get_running_loop().time()
         if self._hears and self._known > now:
             await self._settle()
-            if self._known <= now:
-                self._act(AllChanged())
         if self._every is not None and now - self._checked > self._every:
             self._act(AllChanged())
 
@@ -164,6 +166,10 @@ class Rechecks:
                 self._recent.append((now - age, notice))
                 whole = whole and (place > 0 or history.seq == len(history.items))
         self._known = now - _KEPT if whole else now
+        early, self._early = self._early, []
+        for watched, since in early:
+            if watched.connection in self._watched:
+                self._make_up(watched, since)
 
     # Sockets
 
@@ -194,12 +200,19 @@ class Rechecks:
         if user_id is None:
             return None
         self._of_user.setdefault(user_id, set()).add(watched)
+        if self._known == float("inf"):
+            self._early.append((watched, since))
+        else:
+            self._make_up(watched, since)
+        return None
+
+    def _make_up(self, watched: _Watched, since: float) -> None:
+        """Check it, where something may have happened to its user since it was loaded."""
         if since < self._known or any(
-            at >= since and _may_concern(notice, user_id) for at, notice in self._recent
+            at >= since and _may_concern(notice, watched.user_id) for at, notice in self._recent
         ):
             self._due.watched[watched] = None
             self._run()
-        return None
 
     def unwatch(self, connection: Connection) -> None:
         watched = self._watched.pop(connection, None)
@@ -344,7 +357,7 @@ def _is_meant(connection: Connection, kicked: Kicked) -> bool:
     return connection.client_id == kicked.client_id
 
 
-def _may_concern(notice: Notice, user_id: str) -> bool:
+def _may_concern(notice: Notice, user_id: str | None) -> bool:
     match notice:
         case UsersChanged(ids):
             return user_id in ids

@@ -18,7 +18,7 @@ async def _measure(seconds: float) -> Measured:  # noqa: ARG001 (it is done when
 SCENARIOS = [
     Scenario(
         name="rechecks",
-        title=f"{_SOCKETS:,} sockets of {_SOCKETS:,} users in one process, whose group loses the permission",
+        title=f"{_SOCKETS:,} sockets, each of another user, whose group loses the permission",
         figures=(_SECONDS, _QUERIES),
         contenders=(Contender(name="django_hub", measure=_measure),),
         comparisons=(
