@@ -3,11 +3,13 @@
 The floors of this package; a file imports only from those below it:
 
     apps · checks · management         Django's doors
+    changes                            what Django's signals tell of users' rights
     consumers  HubConsumer             workers  HubEvents
     sync                               the hub_* functions, blocking
-    api                                the hub_* functions
-    adopted · hubs                     other consumers' sockets; a hub's handle
+    api · bans · tickets               the hub_* functions
+    access · adopted · hubs            who may join; other consumers' sockets; a hub's handle
     relay                              this process's clients: the whole
+    rechecks                           and what becomes of them when rights change
     clients · keeper · pump · service  its parts, and a worker's hubs
     outbox · sender · fanout · groups · listener · effects     what these stand on
     receivers                          whom of its clients a broadcast is for
@@ -36,6 +38,7 @@ from django_hub.api import (
     hub_send,
     hub_update,
 )
+from django_hub.bans import hub_ban, hub_kick, hub_unban
 from django_hub.bounds import Bounds
 from django_hub.consumers import HubConsumer
 from django_hub.events import Joined, Left, Lost, Message, Resumed, Updated
@@ -53,6 +56,7 @@ from django_hub.filters import Where
 from django_hub.hubs import Hub
 from django_hub.members import Member
 from django_hub.messages import Close, Json
+from django_hub.tickets import hub_ticket
 from django_hub.workers import HubEvents
 
 __all__ = [
@@ -81,13 +85,17 @@ __all__ = [
     "current_hub",
     "current_hubs",
     "hub_add",
+    "hub_ban",
     "hub_broadcast",
     "hub_create",
     "hub_destroy",
+    "hub_kick",
     "hub_member",
     "hub_members",
     "hub_post",
     "hub_remove",
     "hub_send",
+    "hub_ticket",
+    "hub_unban",
     "hub_update",
 ]

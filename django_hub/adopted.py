@@ -14,6 +14,7 @@ from typing import Any
 
 from django_hub.bounds import Bounds
 from django_hub.connection import Connection, Departure, user_id
+from django_hub.rechecks import RECENT
 from django_hub.relay import Relay
 
 _adopted: weakref.WeakKeyDictionary[Any, dict[str, Connection]] = weakref.WeakKeyDictionary()
@@ -43,6 +44,7 @@ async def adopt(
             f"This consumer is in hub {hub!r} already, as {previous.client_id!r}. "
             "Call hub_remove first to come in under another id."
         )
+    now = asyncio.get_running_loop().time()
     send = websocket.base_send
     connection = connections[hub] = Connection(
         hub=hub,
@@ -55,6 +57,10 @@ async def adopt(
         wire=relay.wires.wire_for(getattr(send, "awaitable", send), contextvars.Context()),
         bounds=bounds,
     )
+    refusal = relay.rechecks.watch(connection, websocket.scope, user_id(websocket.scope), now - RECENT)
+    if refusal is not None:
+        del connections[hub]
+        raise refusal
     try:
         await relay.clients.join(connection)
     except BaseException:

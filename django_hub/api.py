@@ -14,16 +14,18 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from typing import Any, TypeAlias
 
 from django_hub import closes
+from django_hub.access import banned
 from django_hub.adopted import adopt, adopted
 from django_hub.bounds import Bounds
 from django_hub.conf import get_settings
-from django_hub.connection import Departure
+from django_hub.connection import Departure, user_id
 from django_hub.delivery import find, taken
 from django_hub.entries import Entry, Kind, Scope
 from django_hub.events import Message, describe, updated_body
 from django_hub.exceptions import InvalidBound, InvalidMessage
 from django_hub.filters import Where
-from django_hub.hubs import Hub
+from django_hub.hubs import Hub, HubName
+from django_hub.hubs import name_of as _name
 from django_hub.jsontext import JsonText
 from django_hub.members import Member, plain_meta
 from django_hub.messages import Close, Frame, Sendable, encode
@@ -40,7 +42,6 @@ from django_hub.relay import get_relay
 from django_hub.stores.ops import Outcome, Update
 from django_hub.stores.registry import get_store
 
-HubName: TypeAlias = "Hub | str"
 Condition: TypeAlias = Callable[[Member], bool]
 
 
@@ -198,7 +199,7 @@ async def hub_broadcast(
         filter_ = condition.filter(get_settings().encoder)
     elif condition is not None:
         ids = await _connections(name, condition, scope, frozenset(ids))
-        scope = Scope.ONLY
+        scope = Scope.CHOSEN
     if ids or scope in (Scope.ALL, Scope.EXCEPT):
         await taken(
             [
@@ -254,7 +255,8 @@ async def hub_add(
     receives stays its own, `hub_post` hands it on. It leaves with `hub_remove`, with its socket, or when
     the consumer ends in any other way. A consumer may be in several hubs. ``events`` is the channel of a
     hub that isn't there yet, ``bounds`` what may wait for this client. Waits while the store can't be
-    reached. Raises `InvalidName`, `InvalidMessage` (for ``meta``), `TypeError`.
+    reached. Once in, it is closed with 4401 when its user logs out, or may not log in any more.
+    Raises `InvalidName`, `InvalidMessage` (for ``meta``), `TypeError`, `Refused` for who is banned.
     """
     name = _name(hub)
     require_events_channel(events)
@@ -262,7 +264,11 @@ async def hub_add(
     plain = plain_meta(meta, get_settings().encoder)
     if not isinstance(bounds, Bounds):
         raise TypeError(f"bounds is a Bounds(...); got {type(bounds).__name__}.")
-    await adopt(get_relay(), websocket, name, client_id, plain, events, bounds)
+    relay = get_relay()
+    scope = getattr(websocket, "scope", None) or {}
+    if (refusal := await banned(relay, name, client_id, user_id(scope))) is not None:
+        raise refusal
+    await adopt(relay, websocket, name, client_id, plain, events, bounds)
     return client_id
 
 
@@ -286,10 +292,6 @@ async def hub_remove(hub: HubName, websocket: Any) -> bool:
         return False
     await asyncio.shield(get_relay().clients.leave(connection, Departure(reason="close")))
     return True
-
-
-def _name(hub: HubName) -> str:
-    return hub.name if isinstance(hub, Hub) else require_hub_name(hub)
 
 
 def _encoded(message: object) -> Frame:

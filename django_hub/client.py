@@ -31,6 +31,7 @@ from django_hub.client_session import (
     Hello,
     HubClosed,
     HubQueueFull,
+    HubRefused,
     HubTimeout,
     Item,
     PresenceChange,
@@ -39,6 +40,7 @@ from django_hub.client_session import (
     Reply,
     Resync,
     Session,
+    Turned,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ __all__ = [
     "HubClient",
     "HubClosed",
     "HubQueueFull",
+    "HubRefused",
     "HubTimeout",
     "PresenceChange",
     "Present",
@@ -126,8 +129,8 @@ class HubClient:
 
         Messages arrive in the order of the calls, once each however often the connection breaks; where the
         server has forgotten this client meanwhile (4401), unacknowledged ones may arrive twice. Cancelling
-        it does not take the message back. Raises `HubQueueFull` or `HubClosed`, TypeError or ValueError for
-        what JSON does not have.
+        it does not take the message back. Raises `HubQueueFull`, `HubRefused` or `HubClosed`, TypeError or
+        ValueError for what JSON does not have.
         """
         number = self._submit("message", data)
         await self._wait(self._accepted, number)
@@ -294,12 +297,16 @@ class HubClient:
                     await socket.send(frame)
                 await self._to_write.wait()
 
-    def _take(self, told: Reply | Ack | Item) -> None:
+    def _take(self, told: Reply | Ack | Turned | Item) -> None:
         match told:
             case Ack(number=last):
                 for number, accepted in self._accepted.items():
                     if number <= last and not accepted.done():
                         accepted.set_result(None)
+            case Turned(number=number, error=error):
+                for waiting in (self._accepted.get(number), self._replies.get(number)):
+                    if waiting is not None and not waiting.done():
+                        waiting.set_exception(error)
             case Reply(number=number, data=data):
                 reply = self._replies.get(number)
                 if reply is not None and not reply.done():

@@ -38,6 +38,7 @@ _FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     },
     "reply": {"id": int},
     "ack": {"id": int},
+    "refused": {"id": int, "code": int},
     "presence": {"seq": int, "event": str, "member": dict},
     "resync": {"epoch": str, "seq": int},
     "closing": {"code": int, "reconnect": bool},
@@ -51,6 +52,15 @@ class HubClosed(HubError):
         super().__init__(
             f"the hub is closed with {code}: {reason}" if reason else f"the hub is closed with {code}"
         )
+        self.code = code
+        self.reason = reason
+
+
+class HubRefused(HubError):
+    """The hub did not take this message, and never will: this client may not send. It stays connected."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"the hub does not take it, with {code}: {reason}")
         self.code = code
         self.reason = reason
 
@@ -117,6 +127,14 @@ class Ack:
     number: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turned:
+    """Turned away: neither it nor a copy of it will be taken."""
+
+    number: int
+    error: HubRefused
+
+
 Item: TypeAlias = "Received | Resync | PresenceChange"
 Frame: TypeAlias = "str | bytes"
 
@@ -177,7 +195,7 @@ class Session:
                 return frame
         return None
 
-    def read(self, frame: Frame) -> list[Hello | Reply | Ack | Item]:
+    def read(self, frame: Frame) -> list[Hello | Reply | Ack | Turned | Item]:
         """What a frame of the server says, in order. Raises `BadFrame`."""
         fields = _read(frame)
         match fields["type"]:
@@ -189,6 +207,10 @@ class Session:
                 for number in [n for n in self._kept if n <= fields["id"]]:
                     self.forget(number)
                 return [Ack(number=fields["id"])]
+            case "refused":
+                self.forget(fields["id"])
+                error = HubRefused(fields["code"], str(fields.get("reason", "")))
+                return [Turned(number=fields["id"], error=error)]
             case "resync":
                 self._known |= {"epoch": fields["epoch"], "seq": fields["seq"]}
                 return [Resync(reason=str(fields.get("reason", "")))]
@@ -217,7 +239,7 @@ class Session:
             self._known = {name: self._known[name] for name in ("epoch", "seq") if name in self._known}
         return None
 
-    def _hello(self, fields: Mapping[str, Any]) -> list[Hello | Reply | Ack | Item]:
+    def _hello(self, fields: Mapping[str, Any]) -> list[Hello | Reply | Ack | Turned | Item]:
         seq, direct = fields["seq"], fields["direct"]
         if fields["recovered"] == "yes":
             # What was missed is still to come: until it has, this client has only what it had.

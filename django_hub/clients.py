@@ -57,10 +57,12 @@ class Clients:
         self._process = ""
         self._count = 0
         #: Who may be back, and when that is over.
-        self._lost: dict[Connection, asyncio.TimerHandle] = {}
+        self._lost: dict[Connection, tuple[asyncio.TimerHandle, list[str | bytes]]] = {}
         self._ending = False
         self._giving_up: set[asyncio.Task[None]] = set()
         self._entering: Batcher[Connection, None] = Batcher(self._enter)
+        #: Is told of each connection that leaves, once.
+        self.left: Callable[[Connection], None] = _nobody_asks
 
     def __len__(self) -> int:
         """How many have come and not left, those who are not members yet included."""
@@ -129,6 +131,7 @@ class Clients:
                     connection.wire.dropped,
                 )
             connection.release()
+            self.left(connection)
             if connection.joined is not None:
                 self._fanout.remove(connection)
                 self._ordering.forget(connection)
@@ -170,7 +173,7 @@ class Clients:
         """As `leave`, for all that are members here. Who is lost is from now on for others to `reap`."""
         self._ending = True
         lost, self._lost = self._lost, {}
-        for timer in lost.values():
+        for timer, _ in lost.values():
             timer.cancel()
             self._let_go()
         return [self.leave(connection, departure) for connection in self._fanout]
@@ -253,14 +256,17 @@ class Clients:
             self._let_go()
             return
         loop = asyncio.get_running_loop()
-        self._lost[connection] = loop.call_later(
-            connection.grace, self._give_up, connection, departure, undelivered
-        )
+        timer = loop.call_later(connection.grace, self._give_up, connection, departure)
+        self._lost[connection] = timer, undelivered
 
-    def _give_up(
-        self, connection: Connection, departure: Departure, undelivered: list[str | bytes]
-    ) -> None:
-        del self._lost[connection]
+    def give_up(self, which: Callable[[Connection], bool], departure: Departure) -> None:
+        """Those of the lost that are meant are gone now, and won't resume."""
+        for connection in [each for each in self._lost if which(each)]:
+            self._lost[connection][0].cancel()
+            self._give_up(connection, departure)
+
+    def _give_up(self, connection: Connection, departure: Departure) -> None:
+        _, undelivered = self._lost.pop(connection)
         # A store where it is another connection's by now changes nothing.
         self._giving_up.add(
             task := asyncio.get_running_loop().create_task(
@@ -295,6 +301,10 @@ class Clients:
         """Another connection has its client id: the store posted its Left, only the socket is to go."""
         self.leave(connection, Departure(reason="replaced"))
         connection.close(closes.REPLACED, "replaced")
+
+
+def _nobody_asks(connection: Connection) -> None:
+    """Until somebody does."""
 
 
 def _cut(reference: weakref.ref[Connection]) -> None:

@@ -60,6 +60,8 @@ class Settings:
     ``EMBEDDED_WORKER``: run the ``channel`` application inside the server; ``None``: with the in-memory
     layer only. ``JSON_ENCODER``: dotted path of the encoder for dicts and `Json`.
     ``SHUTDOWN_GRACE``: how long a stopping server or worker may take to tidy up.
+    ``RECHECK``: so often all logged in clients are checked whether they still may be here, beside what
+    signals tell of changes; ``None``: never.
     ``WIRES``: the servers whose own `send` is gone past, straight to the client's transport; ``()``: none.
     ``CONNECTIONS_PER_USER`` and ``CONNECTIONS_PER_ADDRESS``: open sockets over all processes;
     ``HUBS_PER_USER``: different hubs. ``JOINS_PER_USER`` and ``JOINS_PER_ADDRESS``: joins at once; each
@@ -89,6 +91,7 @@ class Settings:
     JOINS_PER_ADDRESS: int | None = 3000
     JOINS_HALF_LIFE: float = 60.0
     PROXIES: int | None = None
+    RECHECK: float | None = 600.0
 
     @property
     def encoder(self) -> type[json.JSONEncoder]:

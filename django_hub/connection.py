@@ -58,6 +58,7 @@ class Connection:
         "ended",
         "events",
         "grace",
+        "hears",
         "hub",
         "id",
         "joined",
@@ -99,6 +100,8 @@ class Connection:
         self.most = most
         #: Its client keeps a list of who is there.
         self.presence = presence and bool(session)
+        #: It gets what is for all of the hub, and not only what is for it alone.
+        self.hears = True
         self.id = self._new_id()
         self.process = ""
         self.hub = hub
@@ -148,11 +151,13 @@ class Connection:
         """Send frames, in order. False: they will never be written. Never waits, never raises."""
         return self.wire.write(outgoing)
 
-    def close(self, code: int, reason: str = "") -> bool:
-        """Close the socket behind the frames that wait. False: it is closed."""
-        close = Close(code, reason)
+    def close(self, code: int, reason: str = "", *, reconnect: bool | None = None) -> bool:
+        """Close the socket behind the frames that wait. False: it is closed.
+
+        ``reconnect``: see `envelopes.closing`."""
+        close = Close(code, reason).shortened()
         if self.session:
-            self.wire.write(Outgoing(closing(close)))
+            self.wire.write(Outgoing(closing(close, reconnect)))
         return self.wire.write(Outgoing(close))
 
     def join_op(self, process: str, *, again: bool = False) -> Join:

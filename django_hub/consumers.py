@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from channels.consumer import AsyncConsumer
@@ -13,6 +13,7 @@ from channels.exceptions import DenyConnection
 from django.core.exceptions import ImproperlyConfigured
 
 from django_hub import closes
+from django_hub.access import Access, banned
 from django_hub.bounds import Bounds, WhenSlow
 from django_hub.conf import get_settings, require_type
 from django_hub.connection import Connection, Departure, user_id
@@ -34,7 +35,9 @@ from django_hub.names import (
 )
 from django_hub.rates import Bucket
 from django_hub.readahead import ReadAhead
+from django_hub.rechecks import RECENT
 from django_hub.relay import Relay, get_relay
+from django_hub.tickets import choose, offered, redeem
 from django_hub.visitors import Visitor
 from django_hub.wires.base import Outgoing, Wire
 from django_hub.wires.held import HeldWire
@@ -61,7 +64,7 @@ def _tell_once(error: str) -> None:
     logger.critical("No client can join: %s See manage.py check.", error)
 
 
-class HubConsumer(AsyncConsumer):
+class HubConsumer(Access, AsyncConsumer):
     """Puts its client into a hub, and what the client sends into the hub's mailbox.
 
     Route it as any consumer: ``path("ws/<hub>/", MyConsumer.as_asgi())``. What happens to the client is
@@ -118,6 +121,7 @@ class HubConsumer(AsyncConsumer):
     _given: bool
     _meta: dict[str, Any]
     _relay: Relay
+    _since: float
     _talk: Conversation | None
     _visitor: Visitor
     _wire: Wire
@@ -159,17 +163,6 @@ class HubConsumer(AsyncConsumer):
     async def get_meta(self) -> dict[str, Any]:
         """What others may know of the client, as a dict of JSON values: `Member.meta`, `Joined.meta`."""
         return {}
-
-    async def authorize(self) -> bool:
-        """May this client join? Default: if its user is logged in. `hub` and `client_id` are set."""
-        try:
-            user = self.scope["user"]
-        except KeyError:
-            raise ImproperlyConfigured(
-                f"{type(self).__name__}.authorize() finds no user in the scope. Wrap the websocket "
-                "application in channels.auth.AuthMiddlewareStack, or override authorize()."
-            ) from None
-        return bool(user and user.is_authenticated)
 
     async def on_message(self, data: str | bytes) -> None:
         """Take what the client sent: str for a text frame, bytes for a binary one. Default: `post` it.
@@ -214,6 +207,7 @@ class HubConsumer(AsyncConsumer):
         self.scope = scope
         if (await receive())["type"] != "websocket.connect":
             return
+        self._since = asyncio.get_running_loop().time() - RECENT
         try:
             get_settings().encoder  # noqa: B018 (it is looked up here)
         except ImproperlyConfigured as error:
@@ -224,8 +218,8 @@ class HubConsumer(AsyncConsumer):
             await self._serve(receive, send)
 
     async def _serve(self, receive: Any, send: Any) -> None:
-        offered = self.scope.get("subprotocols") or ()
-        spoken = SUBPROTOCOL in offered
+        chosen = choose(self.scope.get("subprotocols") or (), SUBPROTOCOL)
+        spoken = chosen == SUBPROTOCOL
         refusal = self._visitor.knock(returns=spoken)
         if refusal is None:
             try:
@@ -236,8 +230,8 @@ class HubConsumer(AsyncConsumer):
                 return
             if refusal is not None:
                 self._visitor.turned_away()
-        await send({"type": "websocket.accept", **({"subprotocol": SUBPROTOCOL} if spoken else {})})
-        if offered and not spoken:
+        await send({"type": "websocket.accept", **({"subprotocol": chosen} if chosen else {})})
+        if chosen == "":
             refusal = refusal or Refused(
                 closes.UNKNOWN_SUBPROTOCOL, f"the subprotocol is {SUBPROTOCOL}, or none"
             )
@@ -262,12 +256,14 @@ class HubConsumer(AsyncConsumer):
         """Ask the hooks who this is and whether it may join; a refusal, or None."""
         try:
             self.hub = require_hub_name(await self.get_hub())
+            await self._redeem()
             client_id = await self.get_client_id()
             self._given = client_id is not None
             self.client_id = new_client_id() if client_id is None else require_client_id(client_id)
-            if await self.authorize():
-                self._meta = plain_meta(await self.get_meta(), get_settings().encoder)
-                return None
+            if (refusal := await self._decide()) is not None:
+                return refusal
+            self._meta = plain_meta(await self.get_meta(), get_settings().encoder)
+            return None
         except Refused as refusal:
             return refusal
         except InvalidName as error:
@@ -278,6 +274,32 @@ class HubConsumer(AsyncConsumer):
             logger.exception("%s failed while it let a client in; refused", type(self).__name__)
         return Refused(closes.FORBIDDEN, "not allowed")
 
+    async def _redeem(self) -> None:
+        """Who brings a ticket is its user, whatever its cookies say."""
+        ticket = offered(self.scope.get("subprotocols") or ())
+        if ticket is not None:
+            user = await redeem(ticket, self.hub, self._relay.store)
+            self.scope = {**self.scope, "user": user, "session": None}
+            self._visitor.is_user(user_id(self.scope))
+        elif self.ticket_required:
+            raise Refused(closes.BAD_TOKEN, "this needs a ticket", reconnect=False)
+
+    async def check_again(self, user: Any, granted: Mapping[str, bool]) -> Refused | None:
+        """Ask the hooks once more, of a user loaded anew; a refusal, or None. The relay calls it."""
+        self.scope["user"] = user
+        self._granted = granted
+        try:
+            refusal = await self._decide()
+        finally:
+            self._granted = {}
+        connection = self._connection
+        returns = self._may_receive and not connection.hears
+        self._relay.fanout.let_hear(connection, self._may_receive)
+        if returns and connection.session:
+            # What it missed it gets with a new hello, as far as there is history; and the list of members.
+            connection.close(closes.SERVICE_RESTART, "may receive again")
+        return refusal
+
     async def _live(self, receive: _Receive) -> None:
         try:
             if self._talk is not None:
@@ -287,6 +309,9 @@ class HubConsumer(AsyncConsumer):
                 if client_id is None:
                     return
                 self.client_id = client_id
+            user = user_id(self.scope)
+            if (ban := await banned(self._relay, self.hub, self.client_id, user)) is not None:
+                raise ban
             if self._talk is not None and self._talk.returns:
                 await self._visitor.enter_again(
                     self._relay.store, self.hub, self.client_id, self._talk.session
@@ -300,7 +325,7 @@ class HubConsumer(AsyncConsumer):
             hub=self.hub,
             client_id=self.client_id,
             meta=self._meta,
-            user_id=user_id(self.scope),
+            user_id=user,
             events=self.events,
             wire=self._wire,
             bounds=self._bounds,
@@ -311,7 +336,12 @@ class HubConsumer(AsyncConsumer):
         )
         if self._talk is not None:
             connection.wire = HeldWire(self._wire)
+        connection.hears = self._may_receive
         del self._meta  # it is the connection's
+        late = self._relay.rechecks.watch(connection, self.scope, user, self._since, self)
+        if late is not None:
+            self._refuse(late)
+            return
         connection.reader = asyncio.current_task()
         departure = Departure(reason="shutdown")
         try:
@@ -376,10 +406,13 @@ class HubConsumer(AsyncConsumer):
                 if wait and not await self._held_back(wait, bucket):
                     continue
             if self._talk is None:
-                await self.on_message(data)
+                if self._may_send:
+                    await self.on_message(data)
+                else:
+                    self._end(closes.FORBIDDEN, "this client may not send")
                 continue
             try:
-                await self._talk.take(connection, data, self.on_message)
+                await self._talk.take(connection, data, self.on_message if self._may_send else None)
             except Refused as refusal:
                 self._end(refusal.code, refusal.reason)
 
@@ -387,7 +420,7 @@ class HubConsumer(AsyncConsumer):
         """Close a socket that is no member, and say why."""
         close = Close(refusal.code, refusal.reason).shortened()
         if self._talk is not None:
-            self._wire.write(Outgoing(closing(close)))
+            self._wire.write(Outgoing(closing(close, refusal.reconnect)))
         self._wire.write(Outgoing(close))
 
     async def _held_back(self, seconds: float, bucket: Bucket) -> bool:

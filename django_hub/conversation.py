@@ -114,7 +114,9 @@ class Conversation:
         epoch, seq = connection.position
         recovered: Recovered = "new"
         missed: list[Entry] = []
-        if connect.epoch is not None:
+        # Who may not hear the hub has missed nothing, and gets no list.
+        presence = presence and connection.hears
+        if connect.epoch is not None and connection.hears:
             known = await self._relay.ordering.since(hub, connect.epoch, connect.seq, seq)
             recovered = "no" if known is None else "yes"
             if known is not None:
@@ -159,14 +161,18 @@ class Conversation:
         self,
         connection: Connection,
         frame: str | bytes,
-        on_message: Callable[[str | bytes], Awaitable[None]],
+        on_message: Callable[[str | bytes], Awaitable[None]] | None,
     ) -> None:
-        """What the client sent; a message is acknowledged when ``on_message`` returns. Raises `Refused`."""
+        """What the client sent; a message is acknowledged when ``on_message`` returns. None: the client may
+        not send, and is told so. Raises `Refused`."""
         self._heard = self._clock()
         match self._read(frame):
             case Ping():
                 connection.write(Outgoing(envelopes.PONG))
-            case Said(number, data, wants_reply):
+            case Said(number) if on_message is None:
+                refused = envelopes.refused(number, closes.FORBIDDEN, "this client may not send")
+                connection.write(Outgoing(refused))
+            case Said(number, data, wants_reply) if on_message is not None:
                 taking = connection.taking = Taking(number, wants_reply)
                 try:
                     with taking.here():

@@ -19,25 +19,29 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class Scope(enum.IntEnum):
     """Whom of the hub's local connections an entry is for.
 
-    ALL of them, ONLY those with these keys (`Connection.key`), all EXCEPT those with these client ids, or
-    only those CLIENTS with these client ids.
+    ALL of them, ONLY those with these keys (`Connection.key`), all EXCEPT those with these client ids,
+    only those CLIENTS with these client ids, or those CHOSEN by their keys for a broadcast. ONLY is for
+    them alone, and so for those who don't hear the hub (`Connection.hears`), too.
     """
 
     ALL = 0
     ONLY = 1
     EXCEPT = 2
     CLIENTS = 3
+    CHOSEN = 4
 
 
 class Kind(enum.IntEnum):
     """MESSAGE: of the application. The others are for clients of ``hub.v1`` alone: PRESENCE, a change of
     who is there (`envelopes.presence_change`), and RESYNC, a hole in the log up to this number.
-    WHO is for their relay: the connections' `events.describe` is this from now on."""
+    WHO is for their relay: the connections' `events.describe` is this from now on. NOTICE is for
+    all relays, in a log of their own (`notices`)."""
 
     MESSAGE = 0
     PRESENCE = 1
     RESYNC = 2
     WHO = 3
+    NOTICE = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,14 @@ def resync(epoch: str, seq: int, reason: str) -> str:
     return _dump({"type": "resync", "epoch": epoch, "seq": seq, "reason": reason})
 
 
-def closing(close: Close) -> str:
-    reconnect = close.code in closes.RETURNING
+def refused(number: int, code: int, reason: str) -> str:
+    return _dump({"type": "refused", "id": number, "code": code, "reason": reason})
+
+
+def closing(close: Close, reconnect: bool | None = None) -> str:
+    """``reconnect`` None: as its code says."""
+    if reconnect is None:
+        reconnect = close.code in closes.RETURNING
     return _dump({"type": "closing", "code": close.code, "reason": close.reason, "reconnect": reconnect})
 
 

@@ -36,13 +36,15 @@ class UnreadableEvent(HubError, ValueError):
 class Refused(HubError):
     """Raise it in a hook of a `HubConsumer` to close the socket with a code and a reason of your own.
 
-    ``code`` is a websocket close code; 4000 to 4999 are an application's own.
+    ``code`` is a websocket close code; 4000 to 4999 are an application's own. ``reconnect``: is a client of
+    ``hub.v1`` to come back? None: as its code says (`docs/reference/protocol.md`).
     """
 
-    def __init__(self, code: int, reason: str = "") -> None:
+    def __init__(self, code: int, reason: str = "", *, reconnect: bool | None = None) -> None:
         super().__init__(f"refused with {code}: {reason}" if reason else f"refused with {code}")
         self.code = code
         self.reason = reason
+        self.reconnect = reconnect
 
 
 class Damaged(HubError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from django_hub import closes, envelopes
@@ -45,6 +45,8 @@ class Fanout:
 
     def __init__(self) -> None:
         self._hubs: dict[str, _Local] = {}
+        # What is no hub of clients, but a log that this process hears for itself.
+        self._ears: dict[str, Callable[[Sequence[Entry]], None]] = {}
         self._positions: dict[str, Position] = {}
         self._entries: Batcher[Sequence[Entry], None] = Batcher(self._deliver, most=_BACKLOG)
         self._bytes = 0
@@ -56,19 +58,28 @@ class Fanout:
 
     def __iter__(self) -> Iterator[Connection]:
         for local in list(self._hubs.values()):
-            yield from list(local.connections.values())
+            yield from local.all.values()
 
     def __contains__(self, hub: str) -> bool:
         """Has the hub local connections?"""
-        return hub in self._hubs
+        return hub in self._hubs or hub in self._ears
+
+    def listen(self, name: str, ear: Callable[[Sequence[Entry]], None]) -> None:
+        """``ear`` is called with all that is written to this log, in its order."""
+        self._ears[name] = ear
+
+    def unlisten(self, name: str) -> None:
+        self._ears.pop(name, None)
 
     def get(self, hub: str, key: str) -> Connection | None:
         local = self._hubs.get(hub)
-        return None if local is None else local.connections.get(key)
+        if local is None:
+            return None
+        return local.connections.get(key) or (local.deaf.get(key) if local.deaf else None)
 
     def with_sessions(self) -> list[str]:
-        """The hubs in which somebody here speaks ``hub.v1``."""
-        return [hub for hub, local in self._hubs.items() if local.sessions]
+        """The hubs in which somebody here speaks ``hub.v1``, and the logs this process hears for itself."""
+        return [*self._ears, *(hub for hub, local in self._hubs.items() if local.sessions)]
 
     def add(self, connection: Connection) -> None:
         """The connection gets all that is written from now on. It takes the place of an older one of its
@@ -76,21 +87,19 @@ class Fanout:
         local = self._hubs.get(connection.hub)
         if local is None:
             local = self._hubs[connection.hub] = _Local()
-        if connection.session and connection.key not in local.connections:
+        if connection.session and self.get(connection.hub, connection.key) is None:
             local.sessions += 1
-        local.connections[connection.key] = connection
-        local.by_kind = None
+        local.put(connection)
         if not connection.position[0]:
             connection.position = self._positions.get(connection.hub, connection.position)
 
     def remove(self, connection: Connection) -> None:
         """Nothing, where a newer one has its place."""
         local = self._hubs.get(connection.hub)
-        if local is not None and local.connections.get(connection.key) is connection:
-            del local.connections[connection.key]
+        if local is not None and self.get(connection.hub, connection.key) is connection:
+            local.drop(connection.key)
             local.sessions -= bool(connection.session)
-            local.by_kind = None
-            if not local.connections:
+            if not (local.connections or local.deaf):
                 del self._hubs[connection.hub]
 
     def changed(self, connection: Connection) -> None:
@@ -98,11 +107,19 @@ class Fanout:
         if (local := self._hubs.get(connection.hub)) is not None:
             local.by_kind = None
 
+    def let_hear(self, connection: Connection, hears: bool) -> None:
+        """From now on it gets what is for all of the hub, or only what is for it alone."""
+        if connection.hears != hears:
+            connection.hears = hears
+            local = self._hubs.get(connection.hub)
+            if local is not None and self.get(connection.hub, connection.key) is connection:
+                local.put(connection)
+
     def begin(self, hub: str, epoch: str, seq: int) -> None:
         """What is put from now on is above this number."""
         self._positions[hub] = position = (epoch, seq)
         if (local := self._hubs.get(hub)) is not None:
-            for connection in local.connections.values():
+            for connection in local.all.values():
                 if not connection.position[0]:
                     connection.position = position
 
@@ -146,11 +163,14 @@ class Fanout:
     async def _write(self, run: _Run) -> None:
         # In one step with the look at who is there.
         entries = self._due(run)
+        if entries and (ear := self._ears.get(run.first.hub)) is not None:
+            ear(entries)
+            return
         local = self._hubs.get(run.first.hub)
         if local is None or not entries:
             return
         if run.first.kind is Kind.WHO:
-            for connection in receivers(local.connections, run.first):
+            for connection in receivers(local.all, run.first):
                 connection.become(str(run.first.frame))
             return
         made: dict[bool, list[Outgoing]] = {}
@@ -195,10 +215,12 @@ class Fanout:
 class _Local:
     """The connections of one hub."""
 
-    __slots__ = ("by_kind", "connections", "sessions")
+    __slots__ = ("by_kind", "connections", "deaf", "sessions")
 
     def __init__(self) -> None:
         self.connections: dict[str, Connection] = {}
+        #: Those who get only what is for them alone, apart: looking for them costs a broadcast nothing.
+        self.deaf: dict[str, Connection] | None = None
         #: How many of them speak hub.v1.
         self.sessions = 0
         #: The wires of them all, kept for the next broadcast where they are many.
@@ -206,6 +228,8 @@ class _Local:
 
     def wires(self, entry: Entry) -> _ByKind:
         """The wires of those an entry is for. Who joins or leaves meanwhile does not disturb a walk."""
+        if self.deaf and (entry.scope is Scope.ONLY or isinstance(entry.frame, Close)):
+            return _by_kind(receivers(self.all, entry))
         if entry.scope is not Scope.ALL or entry.filter is not None:
             return _by_kind(receivers(self.connections, entry))
         if self.by_kind is not None:
@@ -214,6 +238,25 @@ class _Local:
         if len(self.connections) > _WRITES:
             self.by_kind = by_kind
         return by_kind
+
+    @property
+    def all(self) -> Mapping[str, Connection]:
+        """Both, as they are now."""
+        return {**self.connections, **(self.deaf or {})}
+
+    def put(self, connection: Connection) -> None:
+        self.drop(connection.key)
+        if connection.hears:
+            self.connections[connection.key] = connection
+        else:
+            self.deaf = self.deaf or {}
+            self.deaf[connection.key] = connection
+
+    def drop(self, key: str) -> None:
+        self.connections.pop(key, None)
+        if self.deaf:
+            self.deaf.pop(key, None)
+        self.by_kind = None
 
 
 def _begin_anew(local: _Local) -> None:

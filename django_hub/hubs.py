@@ -7,6 +7,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from django_hub.backoff import waits
 from django_hub.bells import RING
@@ -17,7 +18,7 @@ from django_hub.exceptions import Unavailable, UnreadableEvent
 from django_hub.layers.base import Layer
 from django_hub.layers.choice import get_layer
 from django_hub.logs import get_logger
-from django_hub.names import DEFAULT_EVENTS
+from django_hub.names import DEFAULT_EVENTS, require_hub_name
 from django_hub.relay import get_relay
 from django_hub.stores.base import Store
 from django_hub.stores.ops import Commit, DeadLetter, HubRecord, Lease
@@ -106,6 +107,14 @@ class Hub:
                 # Last: nobody is to wait for the hub because the layer is away. What it rang is nobody's.
                 with contextlib.suppress(Unavailable):
                     await layer.stop(channel)
+
+
+HubName: TypeAlias = "Hub | str"
+
+
+def name_of(hub: HubName) -> str:
+    """Raises `InvalidName`."""
+    return hub.name if isinstance(hub, Hub) else require_hub_name(hub)
 
 
 async def _rung(layer: Layer, channel: str) -> None:

@@ -11,6 +11,7 @@ from django_hub.exceptions import Unavailable
 from django_hub.layers.base import Layer
 from django_hub.logs import get_logger
 from django_hub.names import group_name
+from django_hub.notices import NOTICES
 from django_hub.stores.base import Store
 
 logger = get_logger(__name__)
@@ -53,4 +54,4 @@ class Keeper:
 
     async def _bury(self, process: str, died: float, hubs: Collection[str]) -> None:
         # Nobody takes what is sent to it: senders would wait for its full channel.
-        await self._layer.bury(process, died, [group_name(hub) for hub in hubs])
+        await self._layer.bury(process, died, [group_name(hub) for hub in (*hubs, NOTICES)])

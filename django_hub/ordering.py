@@ -100,8 +100,17 @@ class Ordering:
         if hub is None:
             return
         if connection.hub not in self._fanout:
-            del self._hubs[connection.hub]
-            self._fanout.forget(connection.hub)
+            self.let_go(connection.hub)
+        elif self._fanout.get(connection.hub, connection.key) is None:
+            line = hub.clients.pop(connection.key, None)
+            if line is not None and line.watch is not None:
+                line.watch.cancel()
+
+    def let_go(self, name: str) -> None:
+        """Nobody hears the hub here any more."""
+        hub = self._hubs.pop(name, None)
+        self._fanout.forget(name)
+        if hub is not None:
             for task in (
                 hub.settling,
                 hub.reading,
@@ -110,10 +119,6 @@ class Ordering:
             ):
                 if task is not None:
                     task.cancel()
-        elif self._fanout.get(connection.hub, connection.key) is None:
-            line = hub.clients.pop(connection.key, None)
-            if line is not None and line.watch is not None:
-                line.watch.cancel()
 
     async def settle(self, name: str) -> None:
         """Return when it is known how far the hub's log has come: `Fanout.position`, and that of its

@@ -19,7 +19,7 @@ def _in_scope(connections: Mapping[str, Connection], entry: Entry) -> Iterable[C
     match entry.scope:
         case Scope.ALL:
             return connections.values()
-        case Scope.ONLY:
+        case Scope.ONLY | Scope.CHOSEN:
             return [
                 connection
                 for key in entry.ids

@@ -16,12 +16,13 @@ from typing import Any
 
 from django.core.signals import setting_changed
 
+from django_hub.batching import Batcher
 from django_hub.bells import Bells
 from django_hub.clients import Clients
 from django_hub.conf import Settings, get_settings
 from django_hub.connection import Departure
 from django_hub.endings import end
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
 from django_hub.keeper import Keeper
@@ -33,6 +34,7 @@ from django_hub.ordering import Ordering
 from django_hub.outbox import Outbox
 from django_hub.places import Places
 from django_hub.pump import PING, pump
+from django_hub.rechecks import Rechecks
 from django_hub.sender import Sender
 from django_hub.stores.base import Store
 from django_hub.stores.registry import get_store
@@ -59,6 +61,11 @@ class Relay:
         self.outbox.replaced = self.clients.close_replaced
         self.outbox.recovered = self._recovered
         self.outbox.began = self.ordering.begin
+        self.rechecks = Rechecks(store, self.groups, self.fanout, self.ordering, settings.RECHECK)
+        self.clients.left = self.rechecks.unwatch
+        self.rechecks.give_up = self.clients.give_up
+        #: Asks of hub and subject: see `Store.bans`.
+        self.bans: Batcher[tuple[str, str], str | Damaged | None] = Batcher(store.bans)
         self.keeper = Keeper(store, self.bells, layer)
         self.wires = Wires(self.shut_down, settings.WIRES)
         self._layer = layer
@@ -94,6 +101,7 @@ class Relay:
                 self._refresh_groups,
                 self.places.look,
                 self.ordering.look,
+                self.rechecks.look,
                 self._listen_to_itself,
             ):
                 try:
@@ -233,6 +241,7 @@ class Relay:
             self._refreshed = asyncio.get_running_loop().time()
             if self._tidied is None:
                 self._tidied = self._refreshed
+            await self.rechecks.begin(self._process)
             self._heard = True
             self._lost_at = None
             self._tasks = [
@@ -265,6 +274,7 @@ class Relay:
                     self._looking = None
                 self._tasks = []
                 self._listeners = {}
+                self.rechecks.end()
                 await end(tasks, self._settings.SHUTDOWN_GRACE + 2)
                 await self._tidy()
         finally:
@@ -294,6 +304,11 @@ def get_relay() -> Relay:
     if relay is None:
         relay = _relays[loop] = Relay(get_layer(), get_store(), get_settings())
     return relay
+
+
+def is_anybody_here() -> bool:
+    """Has any relay of this process clients?"""
+    return any(relay.clients for relay in list(_relays.values()))
 
 
 def _forget(*, setting: str, **_: Any) -> None:

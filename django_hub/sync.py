@@ -16,41 +16,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import async_to_sync
 from django.core.exceptions import SynchronousOnlyOperation
 
-from django_hub import api
+from django_hub import api, bans
+from django_hub.background import background
+from django_hub.tickets import hub_ticket as hub_ticket
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class _Loop:
-    """An event loop in a daemon thread, started with the first call; a forked process gets its own."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = 0
-
-    def run(self, call: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(call, self._running()).result()
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None or self._process != os.getpid():
-                self._loop = asyncio.new_event_loop()
-                self._process = os.getpid()
-                threading.Thread(target=self._loop.run_forever, name="django_hub.sync", daemon=True).start()
-            return self._loop
-
-
-_loop = _Loop()
 
 
 def _require_no_loop(name: str) -> None:
@@ -68,7 +45,7 @@ def _blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         _require_no_loop(function.__name__)
-        return _loop.run(function(*args, **kwargs))
+        return background.run(function(*args, **kwargs))
 
     return call
 
@@ -80,7 +57,7 @@ def _blocking_list(function: Callable[P, AsyncIterator[T]]) -> Callable[P, list[
             return [item async for item in function(*args, **kwargs)]
 
         _require_no_loop(function.__name__)
-        return _loop.run(collect())
+        return background.run(collect())
 
     return call
 
@@ -106,3 +83,6 @@ hub_broadcast = _blocking(api.hub_broadcast)
 hub_add = _on_socket_loop(api.hub_add)
 hub_post = _on_socket_loop(api.hub_post)
 hub_remove = _on_socket_loop(api.hub_remove)
+hub_kick = _blocking(bans.hub_kick)
+hub_ban = _blocking(bans.hub_ban)
+hub_unban = _blocking(bans.hub_unban)

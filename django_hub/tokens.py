@@ -20,7 +20,7 @@ _SALT = "django_hub.session"
 
 
 def make_token(hub: str, client_id: str, session: str, scope: Mapping[str, Any]) -> str:
-    return signing.dumps([hub, client_id, session, _login(scope)], salt=_SALT)
+    return signing.dumps([hub, client_id, session, login_of(scope)], salt=_SALT)
 
 
 def read_token(token: str, hub: str, scope: Mapping[str, Any]) -> tuple[str, str]:
@@ -28,14 +28,15 @@ def read_token(token: str, hub: str, scope: Mapping[str, Any]) -> tuple[str, str
     try:
         match signing.loads(token, salt=_SALT):
             case [str(of_hub), str(client_id), str(session), str(login)] if of_hub == hub:
-                if constant_time_compare(login, _login(scope)):
+                if constant_time_compare(login, login_of(scope)):
                     return client_id, session
     except (signing.BadSignature, ValueError):
         pass
     raise Refused(closes.BAD_TOKEN, "the session token is not valid: connect without it")
 
 
-def _login(scope: Mapping[str, Any]) -> str:
+def login_of(scope: Mapping[str, Any]) -> str:
+    """What a login is known by: another one, where the user logged out, or has a new password."""
     user = scope.get("user")
     if user is None or not user.is_authenticated:
         return ""

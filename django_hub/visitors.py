@@ -84,6 +84,10 @@ class Visitor:
             visit = Visit(places, scores)
         await self._take(visit)
 
+    def is_user(self, user: object) -> None:
+        """Who it is was not known when it came: a ticket says it. From now on it counts as that user's."""
+        self._user = f"user {user}"
+
     def turned_away(self) -> None:
         """It may not join, for another reason: that it came counts all the same."""
         if scores := self._scores():

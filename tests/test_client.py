@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from django_hub.client import (
     HubClosed,
     HubQueueFull,
+    HubRefused,
     HubTimeout,
     PresenceChange,
     Present,
@@ -191,6 +192,25 @@ async def test_a_program_that_does_not_read_is_told_what_it_lost(site):
 
 async def hub_has(hub, seq):
     await eventually(lambda: hub._session._known["seq"] >= seq)
+
+
+async def test_what_the_server_does_not_take_is_refused_and_it_stays(site):
+    async with online(site) as (hub, peer):
+        sending = [asyncio.create_task(hub.send(1)), asyncio.create_task(hub.request(2))]
+        for number in (1, 2):
+            assert (await peer.next())["id"] == number
+            await peer.say({"type": "refused", "id": number, "code": 4403, "reason": "may not send"})
+        for task in sending:
+            with pytest.raises(HubRefused, match="with 4403: may not send"):
+                await task
+        # It is not sent again.
+        peer.drop()
+        again = await site.next()
+        await again.greet()
+        third = asyncio.create_task(hub.send(3))
+        assert (await again.next())["id"] == 3
+        await again.say({"type": "ack", "id": 3})
+        await third
 
 
 async def test_the_queue_is_bounded_and_what_is_no_json_refused(site):

@@ -118,6 +118,7 @@ WRONG_TYPES = {
     "EMBEDDED_WORKER": 1,
     "JSON_ENCODER": DjangoJSONEncoder,
     "SHUTDOWN_GRACE": [],
+    "RECHECK": "600",
     "WIRES": "daphne",
     "CONNECTIONS_PER_USER": 1.5,
     "CONNECTIONS_PER_ADDRESS": True,

@@ -7,7 +7,7 @@ import types
 import pytest
 
 import django_hub
-from django_hub import api, events, exceptions, messages, sync
+from django_hub import api, bans, events, exceptions, messages, sync, tickets
 
 EXPORTED = {name: getattr(django_hub, name) for name in django_hub.__all__}
 CLASSES = {name: value for name, value in EXPORTED.items() if inspect.isclass(value)}
@@ -23,6 +23,11 @@ def own(module):
         and (inspect.isclass(value) or inspect.isfunction(value))
         and value.__module__ == module.__name__
     }
+
+
+#: What `sync` has in a form that blocks, and what neither waits nor asks anybody.
+ASYNCHRONOUS = own(api) | own(bans)
+PLAIN = {name for name in own(tickets) if name.startswith("hub_")}
 
 
 def documented_parts(cls):
@@ -52,7 +57,7 @@ def test_nothing_else_is_in_the_package():
     assert others == set(django_hub.__all__)
 
 
-@pytest.mark.parametrize("module", [api, exceptions], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [api, bans, exceptions], ids=lambda module: module.__name__)
 def test_what_the_module_offers_is_exported(module):
     assert own(module) <= set(django_hub.__all__)
 
@@ -112,22 +117,22 @@ def test_sync_has_the_same_functions_as_api():
         for name, value in vars(sync).items()
         if callable(value) and name.startswith(("hub_", "current_"))
     }
-    assert offered == own(api)
+    assert offered == ASYNCHRONOUS | PLAIN
     assert offered == {name for name in FUNCTIONS if name.startswith(("hub_", "current_"))}
 
 
-@pytest.mark.parametrize("name", sorted(own(api)))
+@pytest.mark.parametrize("name", sorted(ASYNCHRONOUS))
 def test_a_function_of_sync_blocks_and_takes_and_says_the_same(name):
-    blocking, original = getattr(sync, name), getattr(api, name)
+    blocking, original = getattr(sync, name), EXPORTED[name]
     assert not inspect.iscoroutinefunction(blocking)
     assert not inspect.isasyncgenfunction(blocking)
     assert inspect.signature(blocking).parameters == inspect.signature(original).parameters
     assert blocking.__doc__ == original.__doc__
 
 
-@pytest.mark.parametrize("name", sorted(own(api)))
+@pytest.mark.parametrize("name", sorted(ASYNCHRONOUS))
 def test_a_function_of_api_is_asynchronous(name):
-    function = getattr(api, name)
+    function = EXPORTED[name]
     assert inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 

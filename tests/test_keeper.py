@@ -10,6 +10,7 @@ from django_hub.exceptions import Unavailable
 from django_hub.keeper import Keeper
 from django_hub.layers.base import Layer
 from django_hub.names import group_name
+from django_hub.notices import NOTICES
 from tests.apps import EVENTS, Clock, FaultyLayer, FaultyStore, mail, make_connection
 from tests.apps import world as world
 from tests.sockets import until
@@ -71,7 +72,7 @@ async def test_the_dead_are_taken_out_of_their_hubs_groups(
     await house.look()
     assert buried == []
     await house.look()
-    assert buried == [("dead process", house.clock.now, [group_name("lobby")])]
+    assert buried == [("dead process", house.clock.now, [group_name("lobby"), group_name(NOTICES)])]
 
 
 async def test_mail_that_nobody_took_is_rung_for_again(house: House) -> None:

@@ -11,7 +11,7 @@ from django_hub.client_session import _RETURNS, Received, Reply, Resync, Session
 
 PAGE = (Path(__file__).parents[1] / "docs/reference/protocol.md").read_text()
 FROM_CLIENT = {"connect", "message", "request", "ping"}
-FROM_SERVER = {"hello", "message", "reply", "ack", "presence", "resync", "closing", "pong"}
+FROM_SERVER = {"hello", "message", "reply", "ack", "presence", "resync", "refused", "closing", "pong"}
 
 
 def blocks(marker):

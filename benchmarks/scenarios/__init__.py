@@ -6,6 +6,7 @@ from benchmarks.scenarios import (
     many_hubs,
     memory,
     proof,
+    rechecks,
     relays,
     returns,
     spoken,
@@ -26,4 +27,5 @@ SCENARIOS = [
     *relays.SCENARIOS,
     *returns.SCENARIOS,
     *there_and_back.SCENARIOS,
+    *rechecks.SCENARIOS,
 ]

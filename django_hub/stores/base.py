@@ -207,6 +207,28 @@ class Store(ABC):
     async def drop_dead_letters(self, hub: str) -> int:
         """Drop them all; how many there were."""
 
+    # For a while
+
+    @abstractmethod
+    async def ban(self, hub: str, subject: str, seconds: float, reason: str) -> None:
+        """Remember for so long that a subject, any text, is banned from a hub, and why; again: from now on.
+
+        The hub need not be there, and is not made; a ban outlives it.
+        """
+
+    @abstractmethod
+    async def unban(self, hub: str, subject: str) -> bool:
+        """Forget it. False: there was no such ban, or no longer."""
+
+    @abstractmethod
+    async def bans(self, asked: Sequence[tuple[str, str]]) -> list[str | Damaged | None]:
+        """For each hub and subject: why it is banned now (``""``: no reason was given); None: it isn't."""
+
+    @abstractmethod
+    async def spend(self, ticket: str, by: str, seconds: float) -> bool:
+        """Spend a ticket, which is remembered for so long. True for the ``by`` that came first, however
+        often it asks; False for all others: of any number at once, one gets it."""
+
     # Processes
 
     @abstractmethod

@@ -68,6 +68,28 @@ class MemoryStore(MemoryMembers, MemoryProcesses):
             names = heapq.nsmallest(most, (name for name in self._hubs if name > after))
             return [self._hubs[name].record() for name in names]
 
+    # For a while
+
+    async def ban(self, hub: str, subject: str, seconds: float, reason: str) -> None:
+        with self._lock:
+            now = self._clock()
+            self._marks.put(("ban", hub, subject), reason, now + seconds, now)
+
+    async def unban(self, hub: str, subject: str) -> bool:
+        with self._lock:
+            return self._marks.take(("ban", hub, subject), self._clock())
+
+    async def bans(self, asked: Sequence[tuple[str, str]]) -> list[str | Damaged | None]:
+        with self._lock:
+            return [self._marks.get(("ban", *each), self._clock()) for each in asked]
+
+    async def spend(self, ticket: str, by: str, seconds: float) -> bool:
+        with self._lock:
+            now = self._clock()
+            if (first := self._marks.get(("ticket", ticket), now)) is None:
+                self._marks.put(("ticket", ticket), by, now + seconds, now)
+            return first in (None, by)
+
     # Logs
 
     async def publish(self, publications: Sequence[Publication]) -> list[Number | Damaged | None]:

@@ -14,6 +14,7 @@ from django_hub.names import session_of
 from django_hub.stores.base import Store
 from django_hub.stores.memory_hubs import HubState, MemberState
 from django_hub.stores.memory_logs import Logs
+from django_hub.stores.memory_marks import Marks
 from django_hub.stores.memory_visits import MemoryVisits
 from django_hub.stores.ops import Applied, DeadLetter, Join, Letter
 
@@ -39,6 +40,7 @@ class MemoryState(Store):
         # Lost members of dead processes: their grace is for `reap` to end.
         self._grave: set[tuple[str, str]] = set()
         self._logs = Logs(self.limits)
+        self._marks = Marks()
         # Hubs whose lease is held without mail: nobody rings for them when their holder is dead.
         self._taken: set[str] = set()
         self._dead: dict[str, deque[DeadLetter]] = {}

@@ -82,6 +82,20 @@ class RedisStore(RedisMembers, RedisMailboxes, RedisProcesses):
         }
         return [records.get(name) for name in names]
 
+    # For a while
+
+    async def ban(self, hub: str, subject: str, seconds: float, reason: str) -> None:
+        await self._marks.ban(hub, subject, seconds, reason)
+
+    async def unban(self, hub: str, subject: str) -> bool:
+        return await self._marks.unban(hub, subject)
+
+    async def bans(self, asked: Sequence[tuple[str, str]]) -> list[str | Damaged | None]:
+        return await self._marks.bans(asked)
+
+    async def spend(self, ticket: str, by: str, seconds: float) -> bool:
+        return await self._marks.spend(ticket, by, seconds)
+
     # Logs
 
     async def publish(self, publications: Sequence[Publication]) -> list[Number | Damaged | None]:

@@ -18,6 +18,7 @@ from django_hub.logs import get_logger
 from django_hub.names import group_name
 from django_hub.stores.base import Store
 from django_hub.stores.redis_logs import RedisLogs
+from django_hub.stores.redis_marks import RedisMarks
 from django_hub.stores.redis_visits import RedisVisits
 from django_hub.stores.scripts import Scripts
 
@@ -42,6 +43,7 @@ class RedisState(Store):
         self._scripts = Scripts(redis)
         self._prefix = prefix
         self._logs = RedisLogs(self._scripts, self.limits, self._call)
+        self._marks = RedisMarks(self._scripts, self._key, self._index)
         self._hubs_key = self._index("hubs")
         self._mail_key = self._index("mail")
         self._processes = [self._index("processes"), self._index("lives")]

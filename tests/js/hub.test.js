@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { connect, Hub, HubClosed, HubError, HubQueueFull, HubTimeout } from "../../django_hub/static/django_hub/hub.js";
+import { connect, Hub, HubClosed, HubError, HubQueueFull, HubRefused, HubTimeout } from "../../django_hub/static/django_hub/hub.js";
 import { event, meet, state } from "./server.js";
 
 const named = (events, name) => events.filter(([of]) => of === name).map(([, told]) => told);
@@ -124,6 +124,44 @@ test("what is sent before hello waits for it, in order, bytes too", async (t) =>
   assert.equal(`${await connection.next()}`, '{"type":"message","id":3}\n\x07');
   connection.say({ type: "ack", id: 3 });
   await Promise.all(sent);
+});
+
+test("what the server does not take is refused, and it stays", async (t) => {
+  const { hub, next } = await meet(t);
+  const [message, request] = [hub.send(1), hub.request(2)];
+  const connection = await next();
+  await connection.greet();
+  for (const id of [1, 2]) connection.say({ type: "refused", id, code: 4403, reason: "may not send" });
+  await assert.rejects(message, (error) => error instanceof HubRefused && error.code === 4403);
+  await assert.rejects(request, HubRefused);
+  assert.equal(hub.state, "online");
+});
+
+test("each connection brings a ticket of its own", async (t) => {
+  let count = 0;
+  const offers = [];
+  const ticket = async () => {
+    count += 1;
+    if (count === 2) throw new Error("no ticket now");
+    return `t${count}`;
+  };
+  const { next } = await meet(t, { ticket }, (protocols) => { offers.push([...protocols]); return "hub.v1"; });
+  const connection = await next();
+  await connection.greet();
+  connection.socket.terminate();
+  await (await next()).greet();
+  assert.deepEqual(offers, [["hub.v1", "hub.ticket.t1"], ["hub.v1", "hub.ticket.t3"]]);
+});
+
+test("a ticket that comes after close opens nothing", async (t) => {
+  let give = () => {};
+  const { hub, events } = await meet(t, { ticket: () => new Promise((resolve) => { give = resolve; }) });
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  hub.close();
+  give("late");
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(hub.state, "closed");
+  assert.equal(named(events, "state").at(-1).state, "closed");
 });
 
 test("the queue is bounded, in messages and in bytes, and what is no JSON is refused", async (t) => {

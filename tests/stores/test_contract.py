@@ -5,11 +5,12 @@ import pytest
 from django_hub.stores.memory import MemoryStore
 from tests.stores.contract import StoreContract, limits_for
 from tests.stores.contract_logs import LogContract
+from tests.stores.contract_marks import MarkContract
 from tests.stores.contract_sessions import SessionContract
 from tests.stores.contract_visits import VisitContract
 
 
-class TestMemoryStore(LogContract, SessionContract, VisitContract, StoreContract):
+class TestMemoryStore(LogContract, MarkContract, SessionContract, VisitContract, StoreContract):
     unit = 1.0
 
     @pytest.fixture(autouse=True)

@@ -18,13 +18,14 @@ from django_hub.stores.redis import RedisStore
 from tests.live.servers import MS, eventually, free_port, valkey
 from tests.stores.contract import StoreContract, join, leave, limits_for, post, read, say, told
 from tests.stores.contract_logs import LogContract
+from tests.stores.contract_marks import MarkContract
 from tests.stores.contract_sessions import SessionContract
 from tests.stores.contract_visits import VisitContract
 
 pytestmark = pytest.mark.broker
 
 
-class TestRedisStore(LogContract, SessionContract, VisitContract, StoreContract):
+class TestRedisStore(LogContract, MarkContract, SessionContract, VisitContract, StoreContract):
     unit = 30 * MS
 
     @pytest.fixture

@@ -15,6 +15,11 @@ export interface Options {
   maxQueue?: number;
   /** How many bytes they may have in all. */
   maxQueueBytes?: number;
+  /**
+   * Called before each connection, for a page of another origin: a ticket of the server's `hub_ticket`, which is good
+   * once. Where it fails, that counts as a connection that failed.
+   */
+  ticket?: () => string | Promise<string>;
   /** The class of sockets, where it is not the global one (package "ws" in an old Node). */
   WebSocket?: typeof globalThis.WebSocket;
 }
@@ -63,6 +68,12 @@ export class HubError extends Error {}
 export class HubTimeout extends HubError {}
 /** Too much waits for its acknowledgement; this message was not taken. */
 export class HubQueueFull extends HubError {}
+/** The hub did not take this message, and never will: this client may not send (4403). It stays connected. */
+export class HubRefused extends HubError {
+  constructor(code: number, reason: string);
+  code: number;
+  reason: string;
+}
 /** The hub is closed. What was not acknowledged may or may not have been taken. */
 export class HubClosed extends HubError {
   constructor(code: number, reason: string);
@@ -104,7 +115,7 @@ export class Hub {
    * once each however often the connection breaks; where the server has forgotten this client meanwhile (4401) the
    * unacknowledged ones may arrive twice. `data` is read now: a later change of it is not sent.
    *
-   * Rejects with HubQueueFull, with HubClosed, or with TypeError where data is no JSON value.
+   * Rejects with HubQueueFull, with HubRefused, with HubClosed, or with TypeError where data is no JSON value.
    */
   send(data: Data): Promise<void>;
 

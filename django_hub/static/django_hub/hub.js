@@ -10,6 +10,7 @@
 /** @typedef {Record<string, any> & {type: string}} Fields of a frame from the server */
 
 const SUBPROTOCOL = "hub.v1";
+const TICKET = "hub.ticket.";
 const BAD_TOKEN = 4401;
 const NOT_SPOKEN = 4406;
 // With this code a client leaves a connection it will replace: the server keeps its place for the time of grace.
@@ -22,7 +23,7 @@ const EVENTS = ["message", "joined", "left", "presence", "state", "resync"];
 /** @type {Record<string, Record<string, unknown>>} By example: what frames must have. Other types may come. */
 const FIELDS = {
   hello: { client: "", epoch: "", seq: 0, direct: 0, recovered: "", resumed: true, heartbeat: 25, token: "" },
-  reply: { id: 1 }, ack: { id: 1 },
+  reply: { id: 1 }, ack: { id: 1 }, refused: { id: 1, code: 4403 },
   presence: { seq: 1, event: "", member: {} },
   resync: { epoch: "", seq: 0 },
   closing: { code: 1000, reconnect: false },
@@ -31,6 +32,15 @@ const FIELDS = {
 export class HubError extends Error { name = "HubError"; }
 export class HubTimeout extends HubError { name = "HubTimeout"; }
 export class HubQueueFull extends HubError { name = "HubQueueFull"; }
+export class HubRefused extends HubError {
+  name = "HubRefused";
+  /** @param {number} code @param {string} reason */
+  constructor(code, reason) {
+    super(`the hub does not take it, with ${code}${reason && `: ${reason}`}`);
+    this.code = code;
+    this.reason = reason;
+  }
+}
 export class HubClosed extends HubError {
   name = "HubClosed";
   /** @param {number} code @param {string} reason */
@@ -47,7 +57,7 @@ export const connect = (url, options) => new Hub(url, options);
 /** @implements {Promised} */
 export class Hub {
   /** @type {string} */ #url;
-  /** @type {Required<Options>} */ #options;
+  /** @type {Required<Omit<Options, "ticket">> & Options} */ #options;
   /** @type {Map<string, Set<{fn: (event: any) => void}>>} */
   #listeners = new Map(EVENTS.map((name) => [name, new Set()]));
   /** @type {Outbox} */ #outbox;
@@ -59,6 +69,7 @@ export class Hub {
   /** @type {EventMap["state"]} */ #state = { state: "connecting" };
   /** @type {string | null} */ #client = null;
   /** @type {WebSocket | null} */ #socket = null;
+  /** @type {object | null} The ticket that is waited for. */ #wanted = null;
   /** @type {Fields | null} The server's last word on this connection. */ #closing = null;
   /** @type {any} Until hello, or until the next try. */ #timer;
   /** @type {any} */ #heart;
@@ -135,7 +146,22 @@ export class Hub {
 
   #open() {
     clearTimeout(this.#timer);
-    const socket = new this.#options.WebSocket(this.#url, SUBPROTOCOL);
+    this.#timer = setTimeout(() => this.#drop("no hello came"), milliseconds(this.#options.patience));
+    const { ticket } = this.#options;
+    if (!ticket) this.#openWith([SUBPROTOCOL]);
+    else {
+      const wanted = this.#wanted = {};
+      const isWanted = () => this.#wanted === wanted; // else it was given up meanwhile
+      new Promise((resolve) => void resolve(ticket()))
+        .then((text) => void (isWanted() && this.#openWith([SUBPROTOCOL, `${TICKET}${text}`])))
+        .catch(() => void (isWanted() && this.#ended(1006, "no ticket came")));
+    }
+    this.#become({ state: "connecting" });
+  }
+
+  /** @param {string[]} protocols */
+  #openWith(protocols) {
+    const socket = new this.#options.WebSocket(this.#url, protocols);
     socket.binaryType = "arraybuffer";
     // What a connection says that was given up concerns nobody any more.
     /** @param {string} name @param {(event: any) => void} fn */
@@ -150,8 +176,6 @@ export class Hub {
     listen("close", (event) => this.#ended(event.code, event.reason));
     listen("error", () => {}); // "close" comes too, and says what is known
     this.#socket = socket;
-    this.#timer = setTimeout(() => this.#drop("no hello came"), milliseconds(this.#options.patience));
-    this.#become({ state: "connecting" });
   }
 
   /** @param {string | ArrayBuffer} data */
@@ -164,6 +188,7 @@ export class Hub {
     else if (frame.type === "hello") this.#hello(frame);
     else if (frame.type === "closing") this.#closing = frame;
     else if (frame.type === "ack") this.#outbox.acknowledge(frame.id);
+    else if (frame.type === "refused") this.#refused(frame);
     else if (frame.type === "resync") {
       Object.assign(this.#known, { epoch: frame.epoch, seq: frame.seq });
       this.#emit("resync", () => ({ reason: frame.reason ?? "" }));
@@ -214,6 +239,14 @@ export class Hub {
       if (event === "joined" || event === "left") this.#emit(event, () => member);
       this.#emit("presence", () => this.presence);
     }
+  }
+
+  /** The server did not take it and never will. @param {Fields} frame */
+  #refused({ id, code, reason = "" }) {
+    const error = new HubRefused(code, reason);
+    this.#outbox.refuse(id, error);
+    this.#requests.get(id)?.reject(error);
+    this.#forget(id);
   }
 
   /** A request is over, with its reply or without. @param {number} id */
@@ -290,6 +323,7 @@ export class Hub {
     clearInterval(this.#heart);
     this.#silence = undefined;
     this.#socket = null;
+    this.#wanted = null;
     this.#closing = null;
   }
 
@@ -352,6 +386,13 @@ class Outbox {
   forget(id) {
     this.#bytes -= this.#kept.get(id)?.bytes ?? 0;
     this.#kept.delete(id);
+  }
+
+  /** @param {number} id @param {Error} error */
+  refuse(id, error) {
+    const refused = this.#kept.get(id);
+    this.forget(id);
+    refused?.reject(error);
   }
 
   frames() { return [...this.#kept.values()].map(({ frame }) => frame); }

@@ -1,0 +1,678 @@
+"""Who may join, send and hear, and what becomes of clients when that changes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model, login, logout
+from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
+from django.http import HttpRequest
+from django.test.utils import CaptureQueriesContext
+
+from django_hub import HubConsumer, hub_ban, hub_broadcast, hub_kick, hub_send, hub_unban
+from django_hub.api import hub_add, hub_member
+from django_hub.events import Joined, Left
+from django_hub.exceptions import InvalidBound, InvalidMessage, Refused
+from django_hub.tickets import hub_ticket
+from tests.apps import EVENTS, OpenConsumer, StockConsumer, World
+from tests.apps import world as world
+from tests.sockets import Closed, Socket, turns, until, websocket_scope
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+READ = "auth.view_group"
+
+
+class Members(HubConsumer):
+    events = EVENTS
+    grace = 0
+
+
+class Readers(Members):
+    permission_required = READ
+
+
+class Both(Members):
+    permission_required = (READ, "auth.add_group")
+
+
+class Anybody(Members):
+    login_required = False
+
+
+class Quiet(OpenConsumer):
+    """May send and hear what the test says."""
+
+    sends = True
+    hears = True
+    presence = True
+    made: ClassVar[list[Quiet]] = []
+
+    def __init__(self) -> None:
+        Quiet.made.append(self)
+
+    async def may_send(self) -> bool:
+        return "mute" not in self.scope["path"]
+
+    async def may_receive(self) -> bool:
+        return "deaf" not in self.scope["path"]
+
+
+class Strangers(Members):
+    ticket_required = True
+
+
+@pytest.fixture
+def anna() -> User:
+    return User.objects.create_user("anna", password="secret")
+
+
+@pytest.fixture
+def readers() -> Group:
+    group = Group.objects.create(name="readers")
+    group.permissions.add(Permission.objects.get(codename="view_group"))
+    return group
+
+
+def logged_in(user: Any) -> SessionStore:
+    """A session in the database, as Django's login leaves it."""
+    request = HttpRequest()
+    request.session = SessionStore()
+    login(request, user, "django.contrib.auth.backends.ModelBackend")
+    request.session.save()
+    return read(request.session)
+
+
+def read(session: SessionStore) -> SessionStore:
+    """The same, as another request has it."""
+    other = SessionStore(session.session_key)
+    other.get("anything")
+    return other
+
+
+async def enter(
+    world: World, user: Any, consumer: Any = Members, hub: str = "lobby", **scope: Any
+) -> Socket:
+    """A socket of a user with a session of its own."""
+    session = scope.pop("session", None) or await sync_to_async(logged_in)(user)
+    fresh = await User.objects.aget(pk=user.pk)
+    path = scope.pop("path", "/")
+    before = len(world.relay.clients)
+    socket = await world.open(
+        consumer.as_asgi(), websocket_scope(hub, user=fresh, session=session, **scope) | {"path": path}
+    )
+    await until(lambda: not socket.running or len(world.relay.clients) > before or socket.received)
+    return socket
+
+
+async def joined(world: World, count: int) -> None:
+    await until(lambda: sum(isinstance(event, Joined) for event in world.events) >= count)
+
+
+async def closed(socket: Socket) -> tuple[int, str]:
+    try:
+        while True:
+            await socket.receive()
+    except Closed as end:
+        return end.code, end.reason
+
+
+async def change(what: Callable[[], Any]) -> Any:
+    return await sync_to_async(what)()
+
+
+# The shortcuts
+
+
+async def test_only_users_may_join_by_default_and_anybody_where_it_is_said(world: World) -> None:
+    for nobody in ({"user": AnonymousUser()}, {"user": None}):
+        socket = await world.open(Members.as_asgi(), websocket_scope("lobby", **nobody))
+        assert await closed(socket) == (4403, "not allowed")
+        await world.open(Anybody.as_asgi(), websocket_scope("lobby", **nobody))
+    await world.open(Anybody.as_asgi(), websocket_scope("lobby"))
+    await joined(world, 3)
+
+
+async def test_a_permission_lets_in_by_user_and_by_group(world: World, anna: User, readers: Group) -> None:
+    assert await closed(await enter(world, anna, Readers)) == (4403, "not allowed")
+    assert not world.events
+    await change(lambda: readers.user_set.add(anna))
+    await enter(world, anna, Readers)
+    await joined(world, 1)
+    assert await closed(await enter(world, anna, Both)) == (4403, "not allowed")
+    await change(lambda: anna.user_permissions.add(Permission.objects.get(codename="add_group")))
+    await enter(world, anna, Both)
+    await joined(world, 2)
+    socket = await world.open(Readers.as_asgi(), websocket_scope("lobby", user=AnonymousUser()))
+    assert await closed(socket) == (4403, "not allowed")
+
+
+@pytest.mark.parametrize("wrong", ["view", ".x", "x.", 7, ("a.b", "c"), None])
+def test_what_is_no_permission_is_refused_where_the_class_is_written(wrong: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"Wrong\.permission_required is a permission as"):
+        type("Wrong", (HubConsumer,), {"permission_required": wrong})
+
+
+# What is heard of changes
+
+
+def log_out(session: SessionStore, user: Any) -> None:
+    request = HttpRequest()
+    request.session, request.user = session, user
+    logout(request)
+
+
+async def test_logging_out_closes_the_sessions_sockets_and_no_others(world: World, anna: User) -> None:
+    session = await change(lambda: logged_in(anna))
+    tabs = [await enter(world, anna, session=await change(lambda: read(session))) for _ in range(2)]
+    phone = await enter(world, anna)
+    await joined(world, 3)
+    dying = await change(lambda: read(session))
+    await change(lambda: log_out(session, anna))
+    for tab in tabs:
+        assert await closed(tab) == (4401, "logged out")
+    await until(lambda: sum(isinstance(event, Left) for event in world.events) == 2)
+    assert {(e.reason, e.code) for e in world.events if isinstance(e, Left)} == {("kicked", 4401)}
+    assert phone.running
+    # The page comes back before Django has let go of the session.
+    assert await closed(await enter(world, anna, session=dying)) == (4401, "logged out")
+
+
+async def test_channels_logout_of_an_unknown_session_closes_all(world: World, anna: User) -> None:
+    from channels.auth import logout as channels_logout
+
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    await channels_logout({"session": SessionStore(), "user": anna})
+    assert await closed(socket) == (4401, "logged out")
+
+
+CHANGES: dict[str, Any] = {
+    "password": lambda user: (user.set_password("other"), user.save()),
+    "inactive": lambda user: (setattr(user, "is_active", False), user.save()),
+    "deleted": lambda user: user.delete(),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("session", [True, False])
+async def test_a_user_who_may_not_log_in_is_out(world: World, anna: User, what: str, session: bool) -> None:
+    other = await User.objects.acreate(username="other")
+    bystander = await enter(world, other)
+    if session:
+        socket = await enter(world, anna)
+    else:
+        fresh = await User.objects.aget(pk=anna.pk)
+        socket = await world.open(Members.as_asgi(), websocket_scope("lobby", user=fresh))
+    await joined(world, 2)
+    await change(lambda: CHANGES[what](anna))
+    assert await closed(socket) == (4401, "no longer logged in")
+    assert bystander.running
+
+
+async def test_a_new_password_leaves_the_session_in_which_it_was_set(world: World, anna: User) -> None:
+    fresh = await User.objects.aget(pk=anna.pk)
+    old = await enter(world, anna)
+    await joined(world, 1)
+    fresh.set_password("other")
+    await fresh.asave()
+    assert await closed(old) == (4401, "no longer logged in")
+    await enter(world, fresh)
+    await joined(world, 2)
+
+
+async def test_what_changes_nothing_closes_nobody(world: World, anna: User) -> None:
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    await change(lambda: (setattr(anna, "first_name", "Anna"), anna.save()))
+    await change(lambda: anna.save(update_fields=["last_login"]))
+    await change(lambda: get_user_model().objects.create(username="new"))
+    await recheck(world)
+    assert socket.running
+
+
+async def recheck(world: World) -> None:
+    """Wait for checks that are under way."""
+    from django_hub.background import background
+
+    await asyncio.to_thread(background.finish)
+    await turns(50)
+    await until(lambda: world.relay.rechecks._task is None)
+
+
+REVOKED: dict[str, Any] = {
+    "user.groups": lambda user, group: user.groups.remove(group),
+    "group.user_set": lambda user, group: group.user_set.remove(user),
+    "group.user_set.clear": lambda user, group: group.user_set.clear(),
+    "group.permissions": lambda user, group: group.permissions.clear(),
+    "permission.group_set": lambda user, group: group.permissions.get().group_set.remove(group),
+    "group": lambda user, group: group.delete(),
+    "permission": lambda user, group: group.permissions.get().delete(),
+}
+
+
+@pytest.mark.parametrize("what", REVOKED)
+async def test_who_lost_the_permission_is_out(world: World, anna: User, readers: Group, what: str) -> None:
+    await change(lambda: readers.user_set.add(anna))
+    berta = await User.objects.acreate(username="berta", is_superuser=True)
+    reading, member = await enter(world, anna, Readers), await enter(world, anna, Members)
+    root = await enter(world, berta, Readers)
+    await joined(world, 3)
+    await change(lambda: REVOKED[what](anna, readers))
+    assert await closed(reading) == (4403, "not allowed")
+    await recheck(world)
+    assert member.running
+    assert root.running
+
+
+async def test_what_is_rolled_back_is_not_told(world: World, anna: User, readers: Group) -> None:
+    await change(lambda: readers.user_set.add(anna))
+    socket = await enter(world, anna, Readers)
+    await joined(world, 1)
+
+    def roll_back() -> None:
+        with transaction.atomic():
+            readers.permissions.clear()
+            transaction.set_rollback(True)
+
+    await change(roll_back)
+    await recheck(world)
+    assert socket.running
+
+
+async def test_a_revoked_group_costs_one_query(world: World, readers: Group) -> None:
+    users = [User(username=f"u{number}") for number in range(20)]
+    await User.objects.abulk_create(users)
+    await change(lambda: readers.user_set.add(*users))
+    sockets = [await enter(world, user, Readers) for user in users for _ in range(2)]
+    await joined(world, 40)
+
+    from django_hub.logins import look_up
+
+    scopes = [watched.scope for watched in world.relay.rechecks._watched.values()]
+    group_id = str(readers.pk)
+
+    def counted() -> list[str]:
+        with CaptureQueriesContext(connection) as queries:
+            found = look_up(scopes, {READ}, {group_id})
+        assert all(each is not None and each.granted == {READ: True} for each in found)
+        return [query["sql"] for query in queries]
+
+    assert len(await change(counted)) == 1
+    await change(lambda: readers.permissions.clear())
+    for socket in sockets:
+        assert await closed(socket) == (4403, "not allowed")
+
+
+async def test_the_projects_own_authorize_is_asked_again_with_a_user_loaded_anew(
+    world: World, anna: User
+) -> None:
+    class Named(Members):
+        async def authorize(self) -> bool:
+            if self.scope["user"].first_name == "failing":
+                raise ValueError("asked to")
+            return self.scope["user"].first_name != "out"
+
+    socket, other = await enter(world, anna, Named), await enter(world, anna, Members)
+    await joined(world, 2)
+    await change(lambda: (setattr(anna, "first_name", "out"), anna.save()))
+    assert await closed(socket) == (4403, "not allowed")
+    await change(lambda: (setattr(anna, "first_name", "in"), anna.save()))
+    socket = await enter(world, anna, Named)
+    await joined(world, 3)
+    await change(lambda: (setattr(anna, "first_name", "failing"), anna.save()))
+    assert await closed(socket) == (1011, "the server failed")
+    assert other.running
+
+
+async def test_stock_consumers_go_with_the_login(world: World, anna: User) -> None:
+    fresh = await User.objects.aget(pk=anna.pk)
+
+    class Added(StockConsumer):
+        async def connect(self) -> None:
+            await self.accept()
+            await hub_add("lobby", self, "anna", events=EVENTS)
+
+    socket = await world.open(Added.as_asgi(), websocket_scope("lobby", user=fresh))
+    await joined(world, 1)
+    await change(lambda: CHANGES["inactive"](anna))
+    assert await closed(socket) == (4401, "no longer logged in")
+
+
+async def test_what_no_signal_tells_is_seen_with_the_regular_check(world: World, anna: User) -> None:
+    gone, kept = await enter(world, anna), await enter(world, anna)
+    await joined(world, 2)
+    session = gone.scope["session"]
+    await change(session.delete)
+    rechecks = world.relay.rechecks
+    await rechecks.look()
+    assert rechecks._task is None
+    rechecks._checked = -1e9
+    await rechecks.look()
+    assert await closed(gone) == (4401, "no longer logged in")
+    await User.objects.filter(pk=anna.pk).aupdate(is_active=False)
+    rechecks._checked = -1e9
+    await rechecks.look()
+    assert await closed(kept) == (4401, "no longer logged in")
+
+
+async def test_a_notice_that_the_layer_lost_is_had_with_the_next_beat(
+    world: World, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    lost: list[Any] = []
+
+    async def lose(self: Any, messages: Any) -> dict[Any, Exception]:
+        lost.append(messages)
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("django_hub.layers.base.Layer.deliver", lose)
+        await change(lambda: CHANGES["inactive"](anna))
+        await until(lambda: lost)
+        await recheck(world)
+    assert socket.running
+    await world.relay.beat()
+    assert await closed(socket) == (4401, "no longer logged in")
+
+
+async def test_where_notices_are_gone_all_are_checked(world: World, anna: User) -> None:
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    await User.objects.filter(pk=anna.pk).aupdate(is_active=False)
+    # The store was emptied: the log begins anew, in another epoch.
+    world.store._logs._logs.clear()
+    await world.relay.beat()
+    assert await closed(socket) == (4401, "no longer logged in")
+
+
+async def test_a_database_that_fails_is_asked_again(
+    world: World, anna: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from django.db import OperationalError
+
+    from django_hub import rechecks
+
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    errors, look_up = [OperationalError("gone")], rechecks.look_up
+
+    def failing(*args: Any, **options: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return look_up(*args, **options)
+
+    monkeypatch.setattr(rechecks, "look_up", failing)
+    await change(lambda: CHANGES["inactive"](anna))
+    assert await closed(socket) == (4401, "no longer logged in")
+    assert "can't be checked again, for now" in caplog.text
+
+
+async def test_without_clients_nothing_is_sent(world: World, anna: User) -> None:
+    await change(lambda: CHANGES["inactive"](anna))
+    await recheck(world)
+    assert not world.store._logs._logs
+
+
+async def test_a_request_does_not_fail_where_the_store_does(
+    world: World, anna: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await enter(world, anna)
+    await joined(world, 1)
+
+    def no_sender() -> Any:
+        raise RuntimeError("no way out")
+
+    monkeypatch.setattr("django_hub.changes.get_relay", no_sender)
+    await change(lambda: CHANGES["inactive"](anna))
+    await recheck(world)
+    assert "Not told to the servers" in caplog.text
+
+
+# May send, may hear
+
+
+def talk(*frames: dict[str, Any]) -> list[str]:
+    return [json.dumps(frame) for frame in frames]
+
+
+async def speak(world: World, name: str, path: str = "/") -> Socket:
+    """A client of hub.v1 that has said connect."""
+    scope = websocket_scope("lobby", client_id=name) | {"path": path, "subprotocols": ["hub.v1"]}
+    socket = await world.open(Quiet.as_asgi(), scope)
+    socket.send_nowait('{"type":"connect"}')
+    return socket
+
+
+async def frames(socket: Socket, count: int) -> list[dict[str, Any]]:
+    return [json.loads(frame) for frame in await socket.receive_all(count)]
+
+
+async def test_a_member_that_may_not_send_is_told_so_and_stays(world: World) -> None:
+    socket = await speak(world, "ann", "/mute")
+    await frames(socket, 1)
+    for frame in talk({"type": "message", "id": 1, "data": 1}, {"type": "request", "id": 2, "data": 2}):
+        socket.send_nowait(frame)
+    said = {"code": 4403, "reason": "this client may not send"}
+    while (frame := json.loads(await socket.receive()))["type"] == "presence":
+        pass
+    assert frame == {"type": "refused", "id": 1, **said}
+    while (frame := json.loads(await socket.receive()))["type"] == "presence":
+        pass
+    assert frame == {"type": "refused", "id": 2, **said}
+    socket.send_nowait('{"type":"ping"}')
+    assert "pong" in str(await socket.receive())
+    await hub_broadcast("lobby", "heard")
+    assert json.loads(await socket.receive())["data"] == "heard"
+    await joined(world, 1)
+    await world.relay.idle()
+    assert [type(event) for event in world.events] == [Joined]
+
+
+async def test_a_raw_one_that_may_not_send_is_closed(world: World) -> None:
+    socket = await world.join("ann", consumer=Quiet, path="/mute")
+    socket.send_nowait("hello")
+    assert await closed(socket) == (4403, "this client may not send")
+    await until(lambda: len(world.events) == 2)
+    assert [type(event) for event in world.events] == [Joined, Left]
+
+
+async def test_a_member_that_may_not_receive_hears_what_is_for_it_alone(world: World) -> None:
+    deaf = await world.join("deaf", consumer=Quiet, path="/deaf")
+    talking = await speak(world, "talking", "/deaf")
+    ears = await world.join("ears", consumer=Quiet, path="/")
+    (hello,) = await frames(talking, 1)
+    assert "presence" not in hello
+    assert hello["recovered"] == "new"
+    for number, condition in enumerate([None, lambda member: True]):
+        await hub_broadcast("lobby", f"for all {number}", condition)
+    await hub_broadcast("lobby", "for some", only=["deaf", "talking", "ears"])
+    await hub_broadcast("lobby", "for others", exclude=["nobody"])
+    await hub_broadcast("lobby", "droppable", lambda member: True, droppable=True)
+    for name in ("deaf", "talking"):
+        assert await hub_send(name, "for you", hub="lobby")
+    assert await ears.receive_all(5) == ["for all 0", "for all 1", "for some", "for others", "droppable"]
+    assert await deaf.receive() == "for you"
+    assert [frame["data"] for frame in await frames(talking, 1)] == ["for you"]
+    await hub_broadcast("lobby", "more")
+    await ears.receive()
+    assert deaf.received() == talking.received() == []
+
+
+async def test_who_may_not_receive_gets_no_history_either(world: World) -> None:
+    ears = await world.join("ears", consumer=Quiet, path="/")
+    for number in range(3):
+        await hub_broadcast("lobby", str(number))
+    await ears.receive_all(3)
+    epoch = (await world.store.history("lobby", 0)).epoch
+    scope = websocket_scope("lobby", client_id="spy") | {"path": "/deaf", "subprotocols": ["hub.v1"]}
+    spy = await world.open(Quiet.as_asgi(), scope)
+    spy.send_nowait(json.dumps({"type": "connect", "epoch": epoch, "seq": 0}))
+    (hello,) = await frames(spy, 1)
+    assert hello["recovered"] == "new"
+    await turns()
+    assert spy.received() == []
+
+
+async def test_what_may_be_heard_changes_while_connected(world: World, anna: User) -> None:
+    class Fickle(Members):
+        async def may_receive(self) -> bool:
+            return self.scope["user"].first_name != "deaf"
+
+    socket = await enter(world, anna, Fickle)
+    await joined(world, 1)
+    (consumer,) = [watched.consumer for watched in world.relay.rechecks._watched.values()]
+    await change(lambda: (setattr(anna, "first_name", "deaf"), anna.save()))
+    await until(lambda: not consumer._connection.hears)
+    await hub_broadcast("lobby", "unheard")
+    await change(lambda: (setattr(anna, "first_name", "ears"), anna.save()))
+    await until(lambda: consumer._connection.hears)
+    await hub_broadcast("lobby", "heard")
+    assert await socket.receive() == "heard"
+
+
+# Kicks and bans
+
+
+async def test_a_client_is_kicked_once_and_may_come_again(world: World) -> None:
+    ann, bob = await world.join("ann"), await world.join("bob")
+    assert await hub_kick("lobby", client_id="ann", code=4001, reason="enough") == 1
+    assert await hub_member("lobby", "ann") is None
+    assert await closed(ann) == (4001, "enough")
+    await until(lambda: any(isinstance(event, Left) for event in world.events))
+    (left,) = [event for event in world.events if isinstance(event, Left)]
+    assert (left.client_id, left.reason, left.code) == ("ann", "kicked", 4001)
+    assert await hub_kick("lobby", client_id="ann") == 0
+    assert bob.running
+    await world.join("ann")
+
+
+async def test_all_of_a_users_clients_are_kicked_from_this_hub(world: World, anna: User) -> None:
+    sockets = [await enter(world, anna) for _ in range(3)]
+    elsewhere = await enter(world, anna, hub="garden")
+    await joined(world, 4)
+    assert await hub_kick("lobby", user=anna) == 3
+    for socket in sockets:
+        assert await closed(socket) == (4403, "kicked")
+    assert elsewhere.running
+    assert await hub_kick("lobby", user=str(anna.pk)) == 0
+
+
+async def test_a_lost_client_that_is_kicked_does_not_resume(world: World) -> None:
+    socket = await speak(world, "ann")
+    (hello,) = await frames(socket, 1)
+    socket.disconnect(1006)
+    await until(lambda: hub_member("lobby", "ann"))
+    member = await hub_member("lobby", "ann")
+    while member is not None and member.state != "lost":
+        await turns()
+        member = await hub_member("lobby", "ann")
+    assert await hub_kick("lobby", client_id="ann") == 1
+    assert await hub_member("lobby", "ann") is None
+    scope = websocket_scope("lobby", client_id="ann") | {"subprotocols": ["hub.v1"]}
+    back = await world.open(Quiet.as_asgi(), scope)
+    back.send_nowait(json.dumps({"type": "connect", "token": hello["token"]}))
+    assert (await frames(back, 1))[0]["resumed"] is False
+
+
+async def test_a_client_of_hub_v1_is_told_not_to_come_back(world: World) -> None:
+    socket = await speak(world, "ann")
+    await frames(socket, 1)
+    await hub_kick("lobby", client_id="ann", reason="spam")
+    while (frame := json.loads(await socket.receive()))["type"] == "presence":
+        pass
+    assert frame == {"type": "closing", "code": 4403, "reason": "spam", "reconnect": False}
+
+
+async def test_who_is_banned_is_put_out_and_not_let_in(world: World, anna: User) -> None:
+    socket, other = await enter(world, anna), await world.join("other")
+    await joined(world, 2)
+    assert await hub_ban("lobby", user=anna, seconds=60, reason="spam") == 1
+    assert await closed(socket) == (4403, "banned: spam")
+    assert await closed(await enter(world, anna)) == (4403, "banned: spam")
+    await enter(world, anna, hub="garden")
+    await joined(world, 3)
+    assert await hub_unban("lobby", user=anna) is True
+    assert await hub_unban("lobby", user=anna) is False
+    # Who was banned a moment ago is told so by the notice of it, no longer than it takes to come in.
+    world.relay.rechecks._recent.clear()
+    await enter(world, anna)
+    await joined(world, 4)
+    assert other.running
+
+
+async def test_a_ban_of_a_client_id_holds_for_added_consumers_too(world: World) -> None:
+    await hub_ban("lobby", client_id="ann", seconds=60)
+    socket = await world.open(OpenConsumer.as_asgi(), websocket_scope("lobby", client_id="ann"))
+    assert await closed(socket) == (4403, "banned")
+    refused: list[Refused] = []
+
+    class Added(StockConsumer):
+        async def connect(self) -> None:
+            await self.accept()
+            try:
+                await hub_add("lobby", self, "ann", events=EVENTS)
+            except Refused as error:
+                refused.append(error)
+
+    await world.open(Added.as_asgi(), websocket_scope("lobby"))
+    await until(lambda: refused)
+    assert refused[0].code == 4403
+    assert not world.events
+
+
+async def test_kicks_and_bans_refuse_what_makes_no_sense(world: World) -> None:
+    for wrong in ({}, {"client_id": "a", "user": 7}):
+        with pytest.raises(TypeError, match=r"client_id=\.\.\. or user="):
+            await hub_kick("lobby", **wrong)
+    with pytest.raises(TypeError, match="in the database"):
+        await hub_kick("lobby", user=User())
+    with pytest.raises(InvalidMessage):
+        await hub_kick("lobby", client_id="a", code=7)
+    for seconds in (0, -1, float("inf"), True, "60"):
+        with pytest.raises(InvalidBound, match="number of seconds"):
+            await hub_ban("lobby", client_id="a", seconds=seconds)
+
+
+# Tickets
+
+
+async def test_a_ticket_is_a_way_in_without_a_cookie(world: World, anna: User) -> None:
+    ticket = hub_ticket(anna, "lobby")
+    scope = websocket_scope("lobby") | {"subprotocols": [f"hub.ticket.{ticket}"]}
+    socket = await world.open(Strangers.as_asgi(), scope)
+    await joined(world, 1)
+    assert world.events[0].user_id == str(anna.pk)
+    again = await world.open(Strangers.as_asgi(), dict(scope))
+    assert await closed(again) == (4401, "the ticket was used before")
+    await change(lambda: CHANGES["password"](anna))
+    assert await closed(socket) == (4401, "no longer logged in")
+
+
+async def test_where_a_ticket_is_required_a_cookie_is_not_enough(world: World, anna: User) -> None:
+    assert await closed(await enter(world, anna, Strangers)) == (4401, "this needs a ticket")
+
+
+async def test_a_ticket_goes_before_the_cookies_user(world: World, anna: User) -> None:
+    other = await User.objects.acreate(username="other")
+    socket = await enter(world, anna, subprotocols=["hub.v1", f"hub.ticket.{hub_ticket(other, 'lobby')}"])
+    socket.send_nowait('{"type":"connect"}')
+    await joined(world, 1)
+    assert world.events[0].user_id == str(other.pk)
+    wrong = await enter(world, anna, subprotocols=["hub.v1", "hub.ticket.wrong"])
+    frame = json.loads(await wrong.receive())
+    assert frame == {
+        "type": "closing",
+        "code": 4401,
+        "reason": "the ticket is not valid",
+        "reconnect": False,
+    }
