@@ -2,6 +2,7 @@
 
 The floors of this package; a file imports only from those below it:
 
+    testing                            for the tests of projects
     apps · checks · management         Django's doors
     changes                            what Django's signals tell of users' rights
     consumers  HubConsumer             workers  HubEvents

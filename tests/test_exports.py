@@ -7,9 +7,12 @@ import types
 import pytest
 
 import django_hub
-from django_hub import api, bans, events, exceptions, messages, sync, tickets
+from django_hub import api, bans, events, exceptions, messages, sync, testing, tickets
 
-EXPORTED = {name: getattr(django_hub, name) for name in django_hub.__all__}
+EXPORTED = {
+    **{name: getattr(testing, name) for name in testing.__all__},
+    **{name: getattr(django_hub, name) for name in django_hub.__all__},
+}
 CLASSES = {name: value for name, value in EXPORTED.items() if inspect.isclass(value)}
 FUNCTIONS = {name: value for name, value in EXPORTED.items() if inspect.isfunction(value)}
 
@@ -38,8 +41,9 @@ def documented_parts(cls):
             yield name
 
 
-def test_the_list_of_names_is_sorted_and_has_none_twice():
-    assert django_hub.__all__ == sorted(set(django_hub.__all__))
+@pytest.mark.parametrize("module", [django_hub, testing], ids=lambda module: module.__name__)
+def test_the_list_of_names_is_sorted_and_has_none_twice(module):
+    assert module.__all__ == sorted(set(module.__all__))
 
 
 def test_a_star_import_brings_exactly_these():

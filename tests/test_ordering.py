@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +19,8 @@ from django_hub.ordering import Ordering
 from django_hub.pump import pump
 from django_hub.sender import Sender
 from django_hub.stores.ops import Join, Number, Publication
-from tests.apps import Clock, FaultyLayer, FaultyStore, Line, make_connection
+from django_hub.testing.chaos import ChaosLayer
+from tests.apps import Clock, FaultyStore, Line, make_connection
 from tests.apps import world as world
 from tests.sockets import turns, until
 
@@ -519,32 +519,22 @@ async def test_a_log_that_is_gone_or_went_back_is_found_by_a_look(place: Place) 
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_one_order_for_all_on_a_layer_that_loses_doubles_and_mixes(seed: int) -> None:
-    chance = random.Random(seed)
-    store, layer = FaultyStore(), FaultyLayer(capacity=10_000)
-    send, held = layer.inner.send, []
-
-    async def spoiled(channel: str, message: Any) -> None:
-        held.extend([(channel, message)] * chance.choice([0, 1, 1, 1, 2]))
-        chance.shuffle(held)
-        while len(held) > 3:
-            await send(*held.pop())
-
-    layer.inner.send = spoiled  # type: ignore[method-assign]
+    inner = {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 10_000}}
+    store, layer = FaultyStore(), ChaosLayer(inner, seed=seed, drop=0.2, double=0.2, delay=0.3, reorder=0.3)
     places = [Place(store) for _ in range(2)]
     members = [place.enter(f"{n}{who}", session=who) for n, place in enumerate(places) for who in ("", "s")]
     pumps = []
     for number, place in enumerate(places):
         await place.ordering.settle("lobby")
         channel = f"specific.place!{number}"
-        await layer.inner.group_add(group_name("lobby"), channel)
+        await layer.group_add(group_name("lobby"), channel)
         pumps.append(asyncio.create_task(pump(Layer(layer), channel, place.ordering, lambda: None)))
     senders = [Sender(Layer(layer), store, place.ordering.room) for place in places]
     for number in range(150):
         await asyncio.gather(
             *(sender.broadcast(Entry("lobby", f"{who} {number}")) for who, sender in enumerate(senders))
         )
-    for channel, message in held:
-        await send(channel, message)
+    await layer.settle()
     for _ in range(3):
         await turns(20)
         for place in places:

@@ -59,6 +59,24 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
     assert check.returncode == 0, check.stderr
 
 
+def test_the_first_test_runs_as_it_stands(tmp_path: Path) -> None:
+    site = tmp_path / "mysite"
+    site.mkdir()
+    (site / "__init__.py").touch()
+    for name in ("settings", "rooms", "asgi", "urls", "tests"):
+        (site / f"{name}.py").write_text(block_after(f"`mysite/{name}.py`"))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "django", "test"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "DJANGO_SETTINGS_MODULE": "mysite.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Ran 1 test" in done.stderr
+
+
 def example(host: str, port: int) -> list[str]:
     return [sys.executable, "-m", "daphne", "-b", host, "-p", str(port), "mysite.asgi:application"]
 
