@@ -138,7 +138,9 @@ class DaphneWire(DirectWire):
         await asyncio.shield(drain.over)
 
     def abort(self) -> bool:
-        self._transport.abortConnection()
+        # Twisted's TLS fails where the connection is gone already.
+        if self._connection.connected:
+            self._transport.abortConnection()
         return True
 
 

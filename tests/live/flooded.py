@@ -13,7 +13,7 @@ from django.conf import settings
 from django.urls import path
 
 from django_hub import HubConsumer, HubEvents
-from django_hub.events import Event, Message
+from django_hub.events import Event, Left, Message
 from django_hub.wires import inbox
 from tests.live import desk, wired
 
@@ -55,6 +55,21 @@ class Rated(Poster):
         await self.send(data)
 
 
+class Asker(Poster):
+    events = "askers"
+    grace = 0
+
+
+class AskerEvents(HubEvents):
+    """Answers at length."""
+
+    async def hub_message(self, event: Message) -> None:
+        await event.reply("0 ".ljust(20_000, "x"))
+
+    async def hub_left(self, event: Left) -> None:
+        wired.left[event.client_id] = event
+
+
 class PosterEvents(HubEvents):
     async def handle(self, event: Event) -> None:
         await wired.RoomEvents.handle(self, event)  # type: ignore[arg-type]
@@ -79,10 +94,11 @@ application = ProtocolTypeRouter(
         "websocket": URLRouter(
             [
                 path("post/<hub>/<client_id>/", Poster.as_asgi()),
+                path("ask/<hub>/<client_id>/", Asker.as_asgi()),
                 path("rated/<hub>/<client_id>/", Rated.as_asgi()),
                 path("desk", desk.application),
             ]
         ),
-        "channel": ChannelNameRouter({"posters": PosterEvents.as_asgi()}),
+        "channel": ChannelNameRouter({"posters": PosterEvents.as_asgi(), "askers": AskerEvents.as_asgi()}),
     }
 )

@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 from websockets.client import ClientProtocol
@@ -16,6 +17,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
+from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from tests.live.servers import MS, POLL, WebServer
@@ -29,7 +31,13 @@ class Peer:
     """Connects with ``async with``. ``pings`` are those the server sent by itself; each is answered."""
 
     def __init__(
-        self, server: WebServer, name: str, *, deflate: bool = False, tls: ssl.SSLContext | None = None
+        self,
+        server: WebServer,
+        name: str,
+        *,
+        deflate: bool = False,
+        tls: ssl.SSLContext | None = None,
+        subprotocol: Subprotocol | None = None,
     ) -> None:
         self.messages: list[str | bytes] = []
         self.frames: list[Frame] = []
@@ -40,7 +48,10 @@ class Peer:
         self._tls = tls
         extensions = [ClientPerMessageDeflateFactory()] if deflate else None
         url = server.ws_url(f"/{name}")
-        self._protocol = ClientProtocol(parse_uri(url), extensions=extensions, max_size=None)
+        spoken = None if subprotocol is None else [subprotocol]
+        self._protocol = ClientProtocol(
+            parse_uri(url), extensions=extensions, subprotocols=spoken, max_size=None
+        )
         self._response: Response | None = None
 
     @property
@@ -111,12 +122,16 @@ class Peer:
         self._protocol.send_text(text.encode())
         self._flush()
 
-    async def flood(self, count: int, size: int) -> None:
+    async def flood(self, count: int, size: int, text: Callable[[int], str] | None = None) -> None:
         """Send so many numbered messages, as fast as they are taken, and until the connection ends or
-        `enough` is set. ``offered`` is how many went off."""
+        `enough` is set. ``offered`` is how many went off. ``text`` makes them; else they have
+        ``size`` bytes."""
         with contextlib.suppress(ConnectionError):
             while self.offered < count and not self.enough and self._protocol.state is State.OPEN:
-                self._protocol.send_binary(b"%d " % self.offered + bytes(size))
+                if text is None:
+                    self._protocol.send_binary(b"%d " % self.offered + bytes(size))
+                else:
+                    self._protocol.send_text(text(self.offered).encode())
                 self.offered += 1
                 self._flush()
                 await self._writer.drain()

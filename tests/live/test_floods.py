@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import json
 import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from websockets.typing import Subprotocol
 
 from tests.live.peer import Desk, Peer
-from tests.live.servers import WebServer, daphne, daphne_tls, eventually, uvicorn
+from tests.live.servers import POLL, WebServer, daphne, daphne_tls, eventually, uvicorn
 
 APP = "tests.live.flooded:application"
 QUIET = ("--verbosity", "0")
@@ -35,8 +37,12 @@ class Site:
         self._tls = tls
 
     @contextlib.asynccontextmanager
-    async def member(self, client_id: str, kind: str = "post") -> AsyncIterator[Peer]:
-        async with Peer(self.server, f"{kind}/lobby/{client_id}/", tls=self._tls) as peer:
+    async def member(self, client_id: str, kind: str = "post", speaks: str = "") -> AsyncIterator[Peer]:
+        spoken = Subprotocol(speaks) if speaks else None
+        path = f"{kind}/lobby/{client_id}/"
+        async with Peer(self.server, path, tls=self._tls, subprotocol=spoken) as peer:
+            if speaks:
+                await peer.send('{"type":"connect"}')
             await eventually(
                 lambda: self.desk(f"any(c.client_id == '{client_id}' for c in wired.get_relay().fanout)")
             )
@@ -146,6 +152,43 @@ async def test_who_sends_above_its_rate_is_slowed_then_closed_and_others_do_not_
         await bob.send("10")
         assert await bob.read(1) == ["10"]
         await eventually(lambda: site.desk("wired.here() == 1"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is asked of Linux' /proc")
+@pytest.mark.may_skip
+async def test_who_asks_and_never_reads_the_replies_is_closed_and_others_do_not_notice(site: Site) -> None:
+    def request(number: int) -> str:
+        return json.dumps({"type": "request", "id": number + 1, "data": number})
+
+    # The first to join says on which channel the hub is handled.
+    async with site.member("ann", "ask", "hub.v1") as ann, site.member("bob", "rated") as bob:
+        if await site.desk("wired.wire_of('ann')") == "AsgiWire":
+            pytest.skip("Daphne's own send takes all that there is, and tells nobody")
+        before = await site.desk("wired.kilobytes()")
+        flood = asyncio.create_task(ann.flood(100_000, 0, request))
+        try:
+            number = 0
+            while not await site.desk("'ann' in wired.left"):
+                await bob.send(f"{number}")
+                assert await bob.read(1) == [f"{number}"]
+                number += 1
+                await asyncio.sleep(POLL)  # bob keeps below his own rate
+        finally:
+            ann.enough = True
+            flood.cancel()
+            await asyncio.wait([flood])
+        assert number > 0
+        assert (await site.desk("wired.farewell('ann')"))[:2] == ("slow", 4008)
+        assert await site.desk("wired.kilobytes()") - before < 20 * 1024
+        await bob.send(f"{number}")
+        assert await bob.read(1) == [f"{number}"]
+        frames = [json.loads(frame) for frame in await ann.read_up_to_close()]
+        assert ann.close == (4008, "slow")
+        assert frames[0]["type"] == "hello"
+        # What it got is in order, and it offered more than that was answered.
+        replies = [frame["id"] for frame in frames if frame["type"] == "reply"]
+        assert replies == list(range(1, len(replies) + 1))
+        assert len(replies) < ann.offered
 
 
 async def test_where_daphne_can_not_stop_reading_who_floods_is_closed() -> None:
