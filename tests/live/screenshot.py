@@ -1,7 +1,7 @@
 """The pictures of the demo in the docs, made by hand: ``python -m tests.live.screenshot [folder]``.
 
-In the folder, by default ``docs/images``, it writes ``chat.png`` and ``board.png``; in any other also what a
-phone and dark colours make of them, to look at.
+In the folder, by default ``docs/images``, it writes ``chat.png`` and ``board.png``; in any other also what
+a phone and dark colours make of them, to look at.
 """
 
 from __future__ import annotations
