@@ -4,7 +4,6 @@ import ast
 import inspect
 import re
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from sybil import Sybil
@@ -14,10 +13,9 @@ import django_hub
 from django_hub import checks, closes
 from django_hub.conf import Settings
 from tests.apps import world  # noqa: F401 (a fixture)
+from tests.pages import PAGES, ROOT
 
-ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
 FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PROMISES = (DOCS / "promises.md").read_text()
 
