@@ -1,1 +1,1 @@
-"""A small chat that shows what django_hub is for."""
+"""A chat and a shared board that show what django_hub is for."""

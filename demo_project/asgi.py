@@ -13,15 +13,27 @@ from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter  #
 from django.conf import settings  # noqa: E402
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: E402
 
-from demo_project.chat.routing import websocket_urlpatterns  # noqa: E402
+from demo_project.board import routing as board  # noqa: E402
+from demo_project.board.consumers import EVENTS  # noqa: E402
+from demo_project.chat import routing as chat  # noqa: E402
 from demo_project.chat.workers import ChatEvents  # noqa: E402
 from demo_project.origin import AllowedHostsOrigin  # noqa: E402
+from django_hub import HubEvents  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         # While DEBUG every server serves the static files too, not only runserver.
         "http": ASGIStaticFilesHandler(pages) if settings.DEBUG else pages,
-        "websocket": AllowedHostsOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
-        "channel": ChannelNameRouter({"chat-events": ChatEvents.as_asgi()}),
+        "websocket": AllowedHostsOrigin(
+            # The chat's last: they end with one that refuses whatever is left.
+            AuthMiddlewareStack(URLRouter([*board.websocket_urlpatterns, *chat.websocket_urlpatterns]))
+        ),
+        "channel": ChannelNameRouter(
+            {
+                "chat-events": ChatEvents.as_asgi(),
+                # Nothing is left to do for boards: `HubEvents` by itself tells pages who is there.
+                EVENTS: HubEvents.as_asgi(),
+            }
+        ),
     }
 )

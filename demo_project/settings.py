@@ -1,7 +1,8 @@
 """Settings of the demo.
 
 Everything that differs between a laptop, a test and a server comes from the environment:
-``DEBUG``, ``SECRET_KEY``, ``ALLOWED_HOSTS``, ``REDIS_URL``, ``CHANNEL_LAYER``, ``DJANGO_HUB``.
+``DEBUG``, ``SECRET_KEY``, ``ALLOWED_HOSTS``, ``DATABASE``,
+``REDIS_URL``, ``CHANNEL_LAYER``, ``DJANGO_HUB``.
 """
 
 import json
@@ -80,6 +81,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "demo_project.chat",
+    "demo_project.board",
 ]
 
 MIDDLEWARE = [
@@ -98,7 +100,12 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,
-        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+            ]
+        },
     }
 ]
 
@@ -109,11 +116,24 @@ CHANNEL_LAYERS = {
 # From the environment, so that a test can start a server whose leases end within its patience.
 DJANGO_HUB = env_object("DJANGO_HUB")
 
-# Accounts are kept here. The chat lets everyone in and asks nothing of it: sessions are in signed
-# cookies, so the demo runs without a migration.
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}
+# The boards and their users are kept here; the chat asks nothing of it. SQLite as it should be for a site:
+# readers don't wait for a writer, and a transaction that will write waits for its turn at its beginning.
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("DATABASE") or BASE_DIR / "db.sqlite3",
+        "OPTIONS": {
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+        },
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# In signed cookies: the chat runs without a migration.
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+
+LOGIN_URL = "board:boards"
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

@@ -2,4 +2,7 @@
 
 from django.urls import include, path
 
-urlpatterns = [path("", include("demo_project.chat.urls"))]
+urlpatterns = [
+    path("", include("demo_project.chat.urls")),
+    path("board/", include("demo_project.board.urls")),
+]

@@ -8,6 +8,7 @@ import pytest
 
 import django_hub
 from django_hub.client_session import _RETURNS, Received, Reply, Resync, Session
+from tests import pages
 
 PAGE = (Path(__file__).parents[1] / "docs/reference/protocol.md").read_text()
 FROM_CLIENT = {"connect", "message", "request", "ping"}
@@ -15,7 +16,7 @@ FROM_SERVER = {"hello", "message", "reply", "ack", "presence", "resync", "refuse
 
 
 def blocks(marker):
-    return re.findall(rf"^```{marker}\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
+    return pages.blocks("docs/reference/protocol.md", marker)
 
 
 def frames(side):

@@ -1,4 +1,4 @@
-"""The demo's room in a real browser: Chromium, by Playwright."""
+"""The demo in a real browser: Chromium, by Playwright."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
+from tests.live.cuts import Cut
 from tests.live.servers import MS, eventually
 
 PATIENCE = 20_000 * MS
+LOST = ("waiting", "offline", "connecting")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -44,8 +46,8 @@ async def launched() -> AsyncIterator[Browser]:
             await browser.close()
 
 
-class RoomPage:
-    """What one person sees of a room."""
+class HubPage:
+    """What one person sees of a hub, and what the page complained of."""
 
     def __init__(self, page: Page, name: str) -> None:
         self.page = page
@@ -53,6 +55,43 @@ class RoomPage:
         self.errors: list[str] = []
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    async def state(self) -> str:
+        return await self.page.get_attribute("#state", "data-state") or ""
+
+    async def has_state(self, *wanted: str) -> None:
+        async def it_is() -> bool:
+            return await self.state() in wanted
+
+        await eventually(it_is, PATIENCE, f"{self.name}'s page is {wanted}")
+
+    async def away(self, cut: Cut) -> None:
+        """The network is gone. What the browser says of it reaches no open websocket: so that is cut."""
+        await self.page.context.set_offline(True)
+        cut.cut()
+        await self.has_state(*LOST)
+
+    async def back(self, cut: Cut) -> None:
+        await cut.mend()
+        await self.page.context.set_offline(False)
+        await self.has_state("online")
+
+    @staticmethod
+    def _is(look: Any, wanted: object) -> Any:
+        async def it_is() -> bool:
+            found = await look()
+            assert found == wanted
+            return True
+
+        return it_is
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not message.text.startswith(NETWORK):
+            self.errors.append(message.text)
+
+
+class RoomPage(HubPage):
+    """What one person sees of a room."""
 
     @classmethod
     async def open(
@@ -81,9 +120,6 @@ class RoomPage:
     async def notes(self) -> list[str]:
         return await self.page.locator("#log .note").all_text_contents()
 
-    async def state(self) -> str:
-        return await self.page.get_attribute("#state", "data-state") or ""
-
     async def people(self) -> dict[str, str]:
         """Who is here, and what stands beside the name where that is not all well."""
         return await self.page.eval_on_selector_all(
@@ -99,27 +135,8 @@ class RoomPage:
     async def has_people(self, **wanted: str) -> None:
         await eventually(self._is(self.people, wanted), PATIENCE, f"{self.name} sees {wanted}")
 
-    async def has_state(self, *wanted: str) -> None:
-        async def it_is() -> bool:
-            return await self.state() in wanted
-
-        await eventually(it_is, PATIENCE, f"{self.name}'s page is {wanted}")
-
     async def notes_have(self, text: str) -> None:
         async def it_is() -> bool:
             return any(text in note for note in await self.notes())
 
         await eventually(it_is, PATIENCE, f"{self.name}'s log says {text!r}")
-
-    @staticmethod
-    def _is(look: Any, wanted: object) -> Any:
-        async def it_is() -> bool:
-            found = await look()
-            assert found == wanted
-            return True
-
-        return it_is
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not message.text.startswith(NETWORK):
-            self.errors.append(message.text)

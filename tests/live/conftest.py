@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import Browser
 
 from tests.certificates import write_certificate
 from tests.live import servers
+from tests.live.browsing import chromium, launched
 from tests.live.site import Site, Start
 
 HERE = Path(__file__).parent
@@ -65,3 +67,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tls") / "localhost.pem"
     write_certificate(path)
     return path
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    if chromium() is None:
+        pytest.skip("no chromium here (Debian's package of that name)")
+    async with launched() as browser:
+        yield browser

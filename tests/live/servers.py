@@ -48,6 +48,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRUBBED = (
     "ALLOWED_HOSTS",
     "CHANNEL_LAYER",
+    "DATABASE",
     "DEBUG",
     "DJANGO_HUB",
     "DJANGO_SETTINGS_MODULE",

@@ -9,25 +9,16 @@ from contextlib import AsyncExitStack
 import pytest
 from playwright.async_api import Browser
 
-from tests.live.browsing import RoomPage, chromium, launched
+from tests.live.browsing import LOST, RoomPage
 from tests.live.chat import ChatClient
 from tests.live.cuts import Cut
 from tests.live.servers import Broker, WebServer, daphne, uvicorn, worker
 from tests.live.site import LEASES
 
 APP = "demo_project.asgi:application"
-LOST = ("waiting", "offline", "connecting")
 GAP = "You were away too long"
 
 Enter = Callable[..., Awaitable[RoomPage]]
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    if chromium() is None:
-        pytest.skip("no chromium here (Debian's package of that name)")
-    async with launched() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -55,19 +46,6 @@ async def server() -> AsyncIterator[WebServer]:
 async def cut(server: WebServer) -> AsyncIterator[Cut]:
     async with Cut(server) as cut:
         yield cut
-
-
-async def away(page: RoomPage, cut: Cut) -> None:
-    """The network is gone. What the browser says of it reaches no open websocket: so that is cut."""
-    await page.page.context.set_offline(True)
-    cut.cut()
-    await page.has_state(*LOST)
-
-
-async def back(page: RoomPage, cut: Cut) -> None:
-    await cut.mend()
-    await page.page.context.set_offline(False)
-    await page.has_state("online")
 
 
 def numbered(count: int) -> list[str]:
@@ -111,13 +89,13 @@ async def test_all_that_was_said_while_away_is_there_on_return(
     ann, bob = await enter(server, "ann"), await enter(cut, "bob")
     await ann.say("first")
     await bob.has_words("first")
-    await away(bob, cut)
+    await bob.away(cut)
     await ann.has_people(ann="", bob="reconnecting")
     await speak(server, numbered(50))
     await ann.has_words("first", *numbered(50))
     await bob.say("said in a tunnel")
     await bob.page.get_by_text("1 to be sent when you are back").wait_for()
-    await back(bob, cut)
+    await bob.back(cut)
     for page in (ann, bob):
         await page.has_words("first", *numbered(50), "said in a tunnel")
         await page.has_people(ann="", bob="")
@@ -127,9 +105,9 @@ async def test_all_that_was_said_while_away_is_there_on_return(
 
 async def test_what_is_no_longer_kept_is_told(server: WebServer, cut: Cut, enter: Enter) -> None:
     bob = await enter(cut, "bob")
-    await away(bob, cut)
+    await bob.away(cut)
     await speak(server, numbered(500))
-    await back(bob, cut)
+    await bob.back(cut)
     await bob.notes_have(GAP)
     await speak(server, ["late"])
     await bob.has_words("late")
@@ -142,9 +120,9 @@ async def test_drops_while_nothing_is_said_and_two_in_a_row(
 ) -> None:
     ann, bob = await enter(server, "ann"), await enter(cut, "bob")
     for _ in range(2):
-        await away(bob, cut)
-        await back(bob, cut)
-    await away(bob, cut)
+        await bob.away(cut)
+        await bob.back(cut)
+    await bob.away(cut)
     await speak(server, numbered(3))
     await cut.mend()
     await bob.page.context.set_offline(False)

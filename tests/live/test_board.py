@@ -1,0 +1,140 @@
+"""The demo's board in a real browser: what one does is seen by the others, and by who was away."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.live.boards import BoardPage, migrate
+from tests.live.browsing import PATIENCE
+from tests.live.cuts import Cut
+from tests.live.servers import WebServer, daphne, eventually
+
+APP = "demo_project.asgi:application"
+NASTY = "<img src=x onerror=alert(1)> & </textarea>"
+
+
+Enter = Callable[..., Awaitable[BoardPage]]
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return migrate(tmp_path_factory.mktemp("board"))
+
+
+@pytest.fixture
+async def server(migrated: Path, tmp_path: Path) -> AsyncIterator[WebServer]:
+    """The demo in one process, on a database of its own."""
+    env = {"DATABASE": str(shutil.copy(migrated, tmp_path))}
+    async with daphne(APP, env) as server:
+        yield server
+        assert server.complaints() == []
+
+
+@pytest.fixture
+async def enter(browser: Browser) -> AsyncIterator[Enter]:
+    pages: list[BoardPage] = []
+
+    async def come(*args: object, **options: object) -> BoardPage:
+        pages.append(await BoardPage.enter(browser, *args, **options))
+        return pages[-1]
+
+    yield come
+    assert {page.name: page.errors for page in pages if page.errors} == {}
+
+
+async def test_what_one_does_the_others_see(server: WebServer, enter: Enter) -> None:
+    ann, bob = await enter(server, "ann"), await enter(server, "bob")
+    await bob.page.hover("#sheet", position={"x": 400, "y": 500})
+    await bob.page.mouse.move(600, 600, steps=3)
+    await ann.page.locator(".cursor", has_text="bob").wait_for()
+
+    # Dragged by hand: followed before it is dropped, and kept.
+    grip = await bob.note(0).locator(".grip").bounding_box()
+    assert grip
+    await bob.page.mouse.move(grip["x"] + 20, grip["y"] + 10)
+    await bob.page.mouse.down()
+    await bob.page.mouse.move(grip["x"] + 120, grip["y"] + 210, steps=4)
+    await ann.has_note_at(0, await bob.place(0))
+    async with bob.page.expect_response("**/notes/**"):
+        await bob.page.mouse.up()
+    # By keys.
+    await ann.note(1).locator(".grip").press("ArrowRight")
+    await bob.has_note_at(1, await ann.place(1))
+    places = [await bob.place(number) for number in (0, 1)]
+
+    # Text is text, and a vote counts once a user, and its author is told of it.
+    await ann.page.click("#add")
+    await ann.note(3).wait_for()
+    await bob.note(3).wait_for()
+    await ann.write(3, NASTY)
+    await bob.has_texts([*(await ann.texts())[:3], NASTY])
+    await bob.note(3).locator(".vote").click()
+    for page in (ann, bob):
+        await page.has_votes("0", "0", "0", "1")
+        await page.page.locator("#leading", has_text=NASTY).wait_for()
+    await ann.page.get_by_text(f"bob voted for your note “{NASTY}”.").wait_for()
+    await ann.note(3).locator(".vote").click()
+    await bob.has_votes("0", "0", "0", "2")
+    await ann.note(3).locator(".vote").click()
+    await bob.has_votes("0", "0", "0", "1")
+    assert await bob.page.locator("#board img").count() == 0
+
+    # All of it is in the database.
+    await bob.page.reload()
+    for number, place in enumerate(places):
+        await bob.has_note_at(number, place)
+    await bob.has_votes("0", "0", "0", "1")
+
+
+async def test_who_was_away_sees_what_the_others_did(server: WebServer, enter: Enter) -> None:
+    async with Cut(server) as cut:
+        ann, bob = await enter(server, "ann"), await enter(cut, "bob")
+        house = await ann.texts()
+        await bob.away(cut)
+        assert await bob.note(0).locator("textarea").get_attribute("readonly") is not None
+        assert await bob.page.locator("#add").is_disabled()
+        await ann.page.locator("#people li[data-state=lost]", has_text="bob").wait_for()
+        await ann.write(0, "while bob was away")
+        await bob.back(cut)
+        await bob.has_texts(["while bob was away", *house[1:]])
+        assert bob.loads == 1
+
+        # Where the hub's log is gone, all is loaded anew: in one process it goes with the server.
+        await bob.away(cut)
+        await server.restart()
+        await ann.has_state("online")
+        await ann.write(1, "after the restart")
+        await ann.note(2).locator(".vote").click()
+        await bob.back(cut)
+        await bob.has_texts(["while bob was away", "after the restart", house[2]])
+        await bob.has_votes("0", "0", "1")
+        await eventually(lambda: bob.loads == 2, PATIENCE)
+        await bob.note(2).locator(".vote").click()
+        await ann.has_votes("0", "0", "2")
+
+
+async def test_only_the_team_and_while_it_is_not_locked(server: WebServer, enter: Enter) -> None:
+    ann, cook = await enter(server, "ann"), await enter(server, "cook", team="Cooks")
+    assert [await ann.ask(f"/board/{board}/data/") for board in (1, 2)] == [200, 404]
+    assert await cook.close_code("/ws/board/1/") == 4403
+    assert await cook.ask("/board/1/notes/1/remove/", "POST") == 404
+
+    await ann.page.click("#lock")
+    await ann.page.get_by_text("The board is locked").wait_for()
+    assert await ann.note(0).locator(".vote").is_disabled()
+    assert await ann.ask("/board/1/notes/1/remove/", "POST") == 409
+    await ann.page.click("#lock")
+    await ann.page.locator("body:not(.read-only)").wait_for()
+    await ann.note(0).locator(".remove").click()
+    await eventually(ann._is(ann.page.locator(".sticky").count, 2), PATIENCE)
+
+    ann.errors = [error for error in ann.errors if "404" not in error and "409" not in error]
+    cook.errors = [error for error in cook.errors if "404" not in error]
+    await cook.page.goto(server.http_url("/board/"))
+    await cook.page.click("text=Log out")
+    assert await cook.close_code("/ws/board/2/") == 4403

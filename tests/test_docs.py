@@ -1,0 +1,128 @@
+"""The docs: their Python is run, their links lead somewhere, their tables say what the code says."""
+
+import ast
+import inspect
+import re
+from dataclasses import fields
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.myst import CodeBlockParser
+
+import django_hub
+from django_hub import checks, closes
+from django_hub.conf import Settings
+from tests.apps import world  # noqa: F401 (a fixture)
+from tests.pages import PAGES, ROOT
+
+DOCS = ROOT / "docs"
+FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PROMISES = (DOCS / "promises.md").read_text()
+
+
+def name_of(page):
+    return page.relative_to(ROOT).with_suffix("").as_posix()
+
+
+# Snippets. A page is one module, from top to bottom, which may await. What it needs and a reader does not
+# stands in comments: <!--- invisible-code-block: python … -->
+
+
+def unused(example):
+    raise NotImplementedError("they are run by the test, in its event loop")
+
+
+SNIPPETS = Sybil(parsers=[CodeBlockParser("python", evaluator=unused)])
+
+
+def snippets(page):
+    return list(SNIPPETS.parse(page).examples())
+
+
+# It is a project of its own, with a model: tests/testing/test_docs.py runs it whole.
+ELSEWHERE = DOCS / "howto/test.md"
+WITH_SNIPPETS = [page for page in PAGES if snippets(page) and page != ELSEWHERE]
+
+
+@pytest.mark.parametrize("page", WITH_SNIPPETS, ids=name_of)
+async def test_the_python_of_a_page_runs(page, world):  # noqa: F811
+    names = {"__name__": page.stem.replace("-", "_"), "world": world}
+    for example in snippets(page):
+        # Lines as in the page, for who reads the traceback.
+        source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
+        code = compile(source, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        running = eval(code, names)
+        if inspect.iscoroutine(running):
+            await running
+
+
+def test_each_python_block_is_among_them():
+    for page in PAGES:
+        text = page.read_text()
+        marked = re.findall(r"^ *```+ *\{?(?:python|py|pycon)\b|^<!---.*: python$", text, re.MULTILINE)
+        assert len(snippets(page)) == len(marked), page
+
+
+# Links
+
+
+def anchors(page):
+    """As GitHub and MyST make them of headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*FRONT, *PAGES], ids=name_of)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)", text):
+        path = page.parent / target if target else page
+        assert path.exists(), f"{page.name} links to {target}"
+        if anchor and path.suffix == ".md":
+            assert anchor in anchors(path), f"{page.name} links to {target}#{anchor}"
+
+
+# What could go stale
+
+
+def rows(heading, pattern):
+    section = PROMISES.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(pattern, section, re.MULTILINE)
+
+
+def test_the_settings_are_those_there_are():
+    told = dict(rows("Settings", r"^\| `(\w+)` \| ([^|]*) \|"))
+    known = {field.name: field.default for field in fields(Settings)}
+    assert set(told) == set(known)
+    del told["JSON_ENCODER"]
+    for name, default in told.items():
+        assert ast.literal_eval(default.strip().strip("`")) == known[name], name
+    assert all(f"``{name}``" in Settings.__doc__ for name in known)
+
+
+def test_the_close_codes_are_those_there_are():
+    told = [int(code) for code in rows("Close codes", r"^\| (\d{4}) \|")]
+    mine = {code for name, code in vars(closes).items() if name.isupper() and isinstance(code, int)}
+    # Servers and networks close with these, not hubs.
+    others = {closes.GOING_AWAY, closes.BROKEN, closes.SERVICE_RESTART}
+    assert told == sorted(mine - others)
+
+
+def test_the_checks_are_those_there_are():
+    told = rows("Checks", r"^\| `(django_hub\.\w+)` \|")
+    assert sorted(told) == sorted(set(re.findall(r'id="(django_hub\.\w+)"', inspect.getsource(checks))))
+
+
+def test_the_reference_has_all_names():
+    pages = "".join((DOCS / f"reference/{name}.md").read_text() for name in ("api", "events"))
+    named = re.findall(r"^\.\. auto\w+:: (\w+)(?:\(\))?$", pages, re.MULTILINE)
+    assert sorted(named) == django_hub.__all__
+
+
+def test_each_event_has_its_row():
+    text = (DOCS / "reference/events.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", text, re.MULTILINE))
+    methods = [name for name in vars(django_hub.HubEvents) if name.startswith("hub_")]
+    assert sorted(told.values()) == sorted(methods)
+    assert all(f"event: {event})" in inspect.getsource(django_hub.HubEvents) for event in told)
