@@ -188,8 +188,9 @@ class Ordering:
         }
         found = await self._store.told({name: hub.told for name, hub in hubs.items()}) if hubs else {}
         for name, hub in hubs.items():
-            # All of those that are not welcomed yet are looked at again.
-            if all([self._looked_at(hub, c, seq) for c, seq in found.get(name, {}).items()]):
+            looked = [self._looked_at(hub, *each) for each in found.get(name, {}).items()]
+            # Those that are not welcomed yet are looked at again.
+            if all(looked):
                 hub.told = positions[name].told
 
     def _looked_at(self, hub: _Hub, connection_id: str, seq: int) -> bool:

@@ -226,7 +226,7 @@ class Number:
 
     ``process``: in a member's own log, the process it was at in that same step. Who published before it was
     somewhere else finds it in its log; who publishes after must send it there.
-    ``told``: of `Store.positions`: when members of the hub were last sent something alone; see `Store.told`.
+    ``told``: of `Store.positions`: when a member was last sent something alone; see `Store.told`.
     """
 
     epoch: str

@@ -62,7 +62,7 @@ class RedisLogs:
         return History(epoch, seq, items)
 
     async def positions(self, hubs: Collection[str]) -> dict[str, Number]:
-        answers = await self._of_each("position", {hub: () for hub in hubs})
+        answers = await self._of_each("position", dict.fromkeys(hubs, ()))
         return {hub: Number(epoch, seq, told=int(told)) for hub, (epoch, seq, told) in answers.items()}
 
     async def told(self, since: Mapping[str, int]) -> dict[str, dict[str, int]]:
