@@ -170,5 +170,6 @@ class Memory(MemoryStore):
         vars(self).update(copy.deepcopy(self._saved))
 
     def _data(self) -> dict[str, Any]:
-        kept = ("limits", "_clock", "_lock", "_saved")
+        # Visits are of the limits, and hold on to the store.
+        kept = ("limits", "_clock", "_lock", "_saved", "_visits")
         return copy.deepcopy({name: value for name, value in vars(self).items() if name not in kept})
