@@ -77,6 +77,8 @@ class OnBroker(RedisStore):
             await self._real(self._plain.execute_command("DEBUG", "RELOAD"))
 
     async def save(self) -> None:
+        # Connections that a restart cut are found out by their next use.
+        await self._real(self._plain.connection_pool.disconnect(inuse_connections=False))
         await self._real(self._plain.save())
 
     async def put_back(self) -> None:
