@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from django_hub.exceptions import Unavailable
 from django_hub.fanout import Fanout
 from django_hub.lines import Line, entries_of
 from django_hub.logs import get_logger
+from django_hub.names import session_of
 from django_hub.recent import Recent
 from django_hub.sequences import Sequence as Numbers
 from django_hub.stores.base import Store
@@ -36,7 +37,7 @@ _KEPT = 10.0
 class _Hub:
     """All of one hub."""
 
-    __slots__ = ("clients", "log", "reading", "recent", "settling", "until")
+    __slots__ = ("clients", "log", "reading", "recent", "settling", "told", "until")
 
     def __init__(self, name: str) -> None:
         self.log = Line(name)
@@ -45,6 +46,8 @@ class _Hub:
         self.recent: Recent | None = None
         self.reading: asyncio.Task[None] | None = None
         self.until = 0.0
+        # `Number.told`, as far as its clients' own logs were compared with the store.
+        self.told = 0
 
 
 class Ordering:
@@ -159,8 +162,9 @@ class Ordering:
         return None
 
     async def look(self) -> None:
-        """Compare with the store how far the logs have come of hubs with clients of ``hub.v1``: of a lost
-        last number nothing else tells. What is missing then comes soon. Raises `Unavailable`."""
+        """Compare with the store how far the logs have come of hubs with clients of ``hub.v1``, and the own
+        logs of clients that were sent something since the last look: of a lost last number nothing else
+        tells. What is missing then comes soon. Raises `Unavailable`."""
         lines = {
             name: self._hubs[name].log
             for name in self._fanout.with_sessions()
@@ -178,6 +182,36 @@ class Ordering:
             else:
                 line.ahead = number.seq
             self._watched(line)
+        await self._look_at_clients(positions)
+
+    async def _look_at_clients(self, positions: Mapping[str, Number]) -> None:
+        # Not to ask for each client each time: most are sent nothing for hours.
+        hubs = {
+            name: hub
+            for name, number in positions.items()
+            if (hub := self._hubs.get(name)) is not None and hub.told != number.told
+        }
+        found = await self._store.told({name: hub.told for name, hub in hubs.items()}) if hubs else {}
+        for name, hub in hubs.items():
+            looked = [self._looked_at(hub, *each) for each in found.get(name, {}).items()]
+            # Those that are not welcomed yet are looked at again.
+            if all(looked):
+                hub.told = positions[name].told
+
+    def _looked_at(self, hub: _Hub, connection_id: str, seq: int) -> bool:
+        key = session_of(connection_id) or connection_id
+        if self._fanout.get(hub.log.hub, key) is None:
+            return True
+        line = hub.clients.get(key)
+        if line is None or not line.begun:
+            return False
+        if seq < (line.numbers.at or 0):
+            # It was put back to an earlier state, or (then the store says so) more has come meanwhile.
+            line.numbers.doubtful = True
+        else:
+            line.ahead = seq
+        self._watched(line)
+        return True
 
     # What comes
 

@@ -260,6 +260,10 @@ class FaultyStore(MemoryStore):
         self._before("positions")
         return await super().positions(hubs)
 
+    async def told(self, since: Any) -> dict[str, dict[str, int]]:
+        self._before("told")
+        return await super().told(since)
+
     async def mail(self, hub: str) -> list[Commit]:
         """Take all of a hub's mail away, as bodies."""
         bodies = []

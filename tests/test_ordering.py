@@ -377,13 +377,13 @@ async def test_what_cannot_be_read_is_raised(place: Place) -> None:
 # To one client
 
 
-async def join(place: Place) -> Connection:
-    ann = place.enter("ann", session="s")
+async def join(place: Place, client_id: str = "ann", session: str = "s") -> Connection:
+    ann = place.enter(client_id, session=session)
     await place.store.apply(
         [
             Join(
                 hub="lobby",
-                client_id="ann",
+                client_id=client_id,
                 connection=ann.id,
                 process="p",
                 events="e",
@@ -512,6 +512,53 @@ async def test_a_log_that_is_gone_or_went_back_is_found_by_a_look(place: Place) 
     place.leave(ann)
     await place.ordering.look()
     assert place.store.calls == []
+
+
+async def test_a_lost_last_message_to_one_client_is_found_by_a_look(place: Place) -> None:
+    ann, bob = await join(place), await join(place, "bob", "t")
+    await place.ordering.settle("lobby")
+    for each in (ann, bob):
+        place.ordering.begin_client(each, 0)
+    await place.publish("1", client_id="ann", session="s")
+    await place.ordering.look()
+    await place.ordering.idle()
+    assert sent(ann) == ["1"]
+    place.store.calls.clear()
+    await place.ordering.look()
+    await place.publish("2", client_id="ann", session="s")
+    await place.ordering.look()
+    await place.ordering.idle()
+    assert sent(ann) == ["1", "2"]
+    # Once for each client that was sent something, and not for those that were not.
+    assert place.store.calls == ["positions", "publish", "positions", "told"]
+
+
+async def test_a_look_leaves_a_client_to_its_welcome_and_comes_back(place: Place) -> None:
+    ann = await join(place)
+    await place.ordering.settle("lobby")
+    await place.publish("1", client_id="ann", session="s")
+    await place.ordering.look()
+    await place.ordering.idle()
+    assert sent(ann) == []
+    # Its welcome was asked for before the message was there.
+    place.ordering.begin_client(ann, 0)
+    await place.ordering.look()
+    await place.ordering.idle()
+    assert sent(ann) == ["1"]
+
+
+async def test_a_clients_own_log_that_went_back_is_found_by_a_look(place: Place) -> None:
+    ann = await join(place)
+    await place.ordering.settle("lobby")
+    place.ordering.begin_client(ann, 0)
+    place.put(*await place.publish("1", "2", client_id="ann", session="s"))
+    await place.ordering.look()
+    place.store._logs._logs["lobby", "ann"].seq = 0
+    await place.publish("one", client_id="ann", session="s")
+    await place.ordering.look()
+    await place.ordering.idle()
+    assert sent(ann)[:2] == ["1", "2"]
+    assert 0 in sent(ann)
 
 
 # All of it

@@ -22,7 +22,7 @@ answer, or logs it where the answer has no place for it, and does its work on th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
 from django_hub.exceptions import Damaged
@@ -114,7 +114,7 @@ class Store(ABC):
           RESUMED: it gets the new connection, process, who, grace and at, keeps the number of its last Post
           and its own log, is online, and ``resumed`` is posted alone. That holds for one that joins
           ``again``, too. A member's session is remembered for `Limits.lost_ttl` after it was removed by
-          Leave or as lost, and what it posted is not taken twice.
+          Leave, as lost, or replaced, and what it posted is not taken twice.
           A newcomer to a hub that has ``most`` members (those that are lost too) is CROWDED, and nothing
           changes; not one that joins ``again``, goes on, or takes the place of its client id.
         * Post appends a message. A number not above the connection's last one is DONE, and nothing changes.
@@ -159,7 +159,17 @@ class Store(ABC):
 
     @abstractmethod
     async def positions(self, hubs: Collection[str]) -> dict[str, Number]:
-        """How far the logs of these hubs have come, those that are there, which goes on being known."""
+        """How far the logs of these hubs have come, those that are there, which goes on being known.
+
+        `Number.told` is another one, and a higher one, after each publication for a member alone. (It falls
+        where that member goes, or the store was put back to an earlier state.)
+        """
+
+    @abstractmethod
+    async def told(self, since: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        """Of each of these hubs the members' own logs that were published to after its `Number.told` was
+        this, 0 for all: how far they have come, by the members' connections. It costs as much as these
+        are many."""
 
     # Mailboxes
 

@@ -11,7 +11,7 @@ while it is empty, no lease object while nobody holds it, no task ever.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from django_hub.exceptions import Damaged
@@ -122,6 +122,14 @@ class MemoryStore(MemoryMembers, MemoryProcesses):
                 name: self._logs.position(name, self._kept(self._hubs.get(name))[1], now) for name in hubs
             }
             return {name: number for name, number in found.items() if number is not None}
+
+    async def told(self, since: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        with self._lock:
+            return {
+                name: {hub.members[client_id].address.connection: seq for client_id, seq in told.items()}
+                for name, after in since.items()
+                if (hub := self._hubs.get(name)) and (told := self._logs.told(name, after))
+            }
 
     async def epoch(self) -> str:
         return "the process's"

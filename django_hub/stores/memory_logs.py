@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections import deque
-from itertools import islice
+from itertools import islice, takewhile
 
 from django_hub.limits import Limits
 from django_hub.stores.ops import History, Number, Publication
@@ -53,6 +53,8 @@ class Logs:
         self._logs: dict[tuple[str, str], _Log] = {}
         # All logs, those that are over too, in the order in which they are looked at.
         self._round: deque[_Log] = deque()
+        # By hub: when the own logs of its members were last published to, in that order.
+        self._told: dict[str, dict[str, int]] = {}
 
     def __len__(self) -> int:
         return len(self._logs)
@@ -65,6 +67,11 @@ class Logs:
         if known is not None:
             return Number(hub.epoch, known)
         log.seq += 1
+        if publication.client_id:
+            told = self._told.setdefault(publication.hub, {})
+            last = max(int(now * 1_000_000), self._last_told(publication.hub) + 1)
+            told.pop(publication.client_id, None)
+            told[publication.client_id] = last
         if size <= 0 or ttl <= 0:
             log.items = None
         else:
@@ -97,11 +104,26 @@ class Logs:
         if log is None or log.until <= now:
             return None
         log.until = now + self._limits.log_ttl(ttl)
-        return Number(log.epoch, log.seq)
+        return Number(log.epoch, log.seq, told=self._last_told(hub))
+
+    def told(self, hub: str, since: int) -> dict[str, int]:
+        """See `Store.told`; by client id."""
+        recent = reversed(self._told.get(hub, {}).items())
+        return {
+            client_id: self._logs[hub, client_id].seq
+            for client_id, _ in takewhile(lambda each: each[1] > since, recent)
+        }
+
+    def _last_told(self, hub: str) -> int:
+        told = self._told.get(hub)
+        return told[next(reversed(told))] if told else 0
 
     def forget(self, hub: str, client_id: str) -> None:
         """The member is gone, and its log with it."""
-        self._logs.pop((hub, client_id), None)
+        if self._logs.pop((hub, client_id), None) is not None and (told := self._told.get(hub)):
+            told.pop(client_id, None)
+            if not told:
+                del self._told[hub]
 
     def sweep(self, most: int, now: float) -> None:
         """Let go of what is over, among the next ``most`` logs."""

@@ -87,6 +87,8 @@ class MemoryMembers(MemoryState):
             if session and session == session_of(old.address.connection):
                 return self._resume(op, old, chain, applied)
             self._remove(hub, op.client_id)
+            if session_of(old.address.connection):
+                self._remember(op.hub, old)
             reason: Reason = "lost" if op.again else "replaced"
             if op.again:
                 posted = max(posted, old.posted)

@@ -226,11 +226,13 @@ class Number:
 
     ``process``: in a member's own log, the process it was at in that same step. Who published before it was
     somewhere else finds it in its log; who publishes after must send it there.
+    ``told``: of `Store.positions`: when a member was last sent something alone; see `Store.told`.
     """
 
     epoch: str
     seq: int
     process: str = field(default="", compare=False)
+    told: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

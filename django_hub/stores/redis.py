@@ -10,7 +10,7 @@ and when an entry is removed the hub is looked at once more, for what came meanw
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
@@ -109,6 +109,9 @@ class RedisStore(RedisMembers, RedisMailboxes, RedisProcesses):
 
     async def positions(self, hubs: Collection[str]) -> dict[str, Number]:
         return await self._logs.positions(hubs)
+
+    async def told(self, since: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        return await self._logs.told(since)
 
     async def epoch(self) -> str:
         def fill(pipeline: Pipeline) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from redis.asyncio.client import Pipeline
@@ -62,22 +62,30 @@ class RedisLogs:
         return History(epoch, seq, items)
 
     async def positions(self, hubs: Collection[str]) -> dict[str, Number]:
-        if not hubs:
+        answers = await self._of_each("position", dict.fromkeys(hubs, ()))
+        return {hub: Number(epoch, seq, told=int(told)) for hub, (epoch, seq, told) in answers.items()}
+
+    async def told(self, since: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        answers = await self._of_each("told", {hub: (told,) for hub, told in since.items()})
+        return {hub: dict(zip(flat[::2], flat[1::2], strict=True)) for hub, flat in answers.items()}
+
+    async def _of_each(self, script: str, args: Mapping[str, tuple[int, ...]]) -> dict[str, list[Any]]:
+        """What a script says of each hub, in one round trip; of those that are damaged, or of which it has
+        nothing to say, nothing."""
+        if not args:
             return {}
 
         def fill(pipeline: Pipeline) -> None:
-            for hub in hubs:
-                self._ask(pipeline, "position", hub)
+            for hub, more in args.items():
+                self._ask(pipeline, script, hub, *more)
 
-        answers: dict[str, Any] = dict(zip(hubs, await self._scripts.run_each(fill), strict=True))
-        for hub, answer in answers.items():
+        found: dict[str, list[Any]] = {}
+        for hub, answer in zip(args, await self._scripts.run_each(fill), strict=True):
             if isinstance(answer, Damaged):
                 logger.error("Hub %s is left alone. %s", hub, answer)
-        return {
-            hub: Number(*answer)
-            for hub, answer in answers.items()
-            if answer and not isinstance(answer, Damaged)
-        }
+            elif answer:
+                found[hub] = answer
+        return found
 
     def _ask(self, pipeline: Pipeline, script: str, hub: str, *args: str | int) -> None:
         self._call(pipeline, script, hub, secrets.token_hex(8), *self._bounds, *args)

@@ -44,7 +44,7 @@ _NOT_NOW_ERRORS = (ClusterDownError, MasterDownError, TryAgainError)
 
 
 _OF_INDEXES = ("beat", "enter", "bury", "visit")
-_OF_LOGS = ("publish", "history", "position")
+_OF_LOGS = ("publish", "history", "position", "told")
 
 
 @cache

@@ -207,3 +207,26 @@ class LogContract:
         await store.reap()
         await store.apply([join(connection="ann-2", process="p2")])
         assert (await store.sent("lobby", "ann", 0)).seq == 0
+
+    async def test_whose_own_log_was_published_to_lately_can_be_asked_for(self, store):
+        await store.apply([join(), join(client="bob"), join(client="cat")])
+        await store.publish([say_to()])
+        (before,) = (await store.positions(["lobby"])).values()
+        assert before.told == 0
+        await store.publish(several(2, client="ann") + several(1, client="bob"))
+        (later,) = (await store.positions(["lobby"])).values()
+        assert await store.told({"lobby": 0, "elsewhere": 0}) == {"lobby": {"'ann'-1": 2, "'bob'-1": 1}}
+        assert await store.told({"lobby": later.told}) == {}
+        assert await store.told({}) == {}
+        await store.publish([say_to(item="more", client="ann")])
+        (latest,) = (await store.positions(["lobby"])).values()
+        assert before.told < later.told < latest.told
+        assert await store.told({"lobby": later.told}) == {"lobby": {"'ann'-1": 3}}
+
+    async def test_who_is_gone_was_not_told_anything(self, store):
+        await store.apply([join(), join(client="bob")])
+        await store.publish([say_to(client="ann"), say_to(client="bob")])
+        await store.apply([leave(client="bob"), join(connection="ann-2")])
+        assert await store.told({"lobby": 0}) == {}
+        await store.publish([say_to(item="b", client="ann")])
+        assert await store.told({"lobby": 0}) == {"lobby": {"ann-2": 1}}

@@ -150,6 +150,12 @@ class SessionContract:
         assert (await store.apply([full, full])).outcomes == [DONE, DONE]
         assert await told(store) == ["ann: 1"]
 
+    async def test_a_session_that_was_replaced_posts_nothing_twice_for_a_while(self, store):
+        await store.apply([self.come(), post(3, connection="s.1"), self.come("t.1")])
+        assert await told(store) == ["+ann", "ann: 3", "-ann replaced", "+ann"]
+        await store.apply([self.come("s.2"), post(3, connection="s.2"), post(4, connection="s.2")])
+        assert await told(store) == ["-ann replaced", "+ann", "ann: 4"]
+
     async def test_a_dead_processs_members_with_a_grace_are_lost_first(self, store):
         await store.apply([self.come(), join(client="bob"), post(2, connection="s.1")])
         await self.units(11)

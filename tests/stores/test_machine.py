@@ -361,6 +361,8 @@ class StoreMachine(RuleBasedStateMachine):
             if op.again:
                 posted = max(posted, member.posted)
             self.remove(op.hub, op.client_id)
+            if member.connection.session:
+                self.remember(member)
             self.put(
                 op.hub, ("left", member.connection.id, "lost" if op.again else "replaced"), wakes=wakes
             )

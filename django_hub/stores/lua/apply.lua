@@ -81,6 +81,9 @@ local function join(client, connection, process, events, who, since, body, again
     redis.call('HSET', HUB, 'name', name)
   end
   if old then
+    if session_of(old.connection) then
+      remember(client, old.connection, lost_ttl)
+    end
     forget_own_log(client)
     redis.call('HDEL', POSTED, own_posts(client))
     append(client, left(old.who, again == '' and 'replaced' or 'lost'))

@@ -14,12 +14,13 @@
 -- LOG      hash: epoch, seq
 -- HISTORY  list of "id NUL item", oldest first; the last one's number is the log's seq
 -- SENT     hash: client id -> seq of the member's own log; OWN:client is as HISTORY
+-- TOLD     sorted set: client id by the time at which its own log was last published to
 --
 -- Times are microseconds of this server's clock, which is also what positions begin at: they rise also
 -- when a hub vanishes and is back. A script that fails midway keeps what it wrote, so each one reads and checks
 -- before its first write; and what frees memory comes before what takes it, for a full server must still drain.
 
-local HUB, MEMBERS, IDS, POSTED, MAIL, DEAD, LOST, LOG, HISTORY, SENT, OWN = unpack(KEYS)
+local HUB, MEMBERS, IDS, POSTED, MAIL, DEAD, LOST, LOG, HISTORY, SENT, OWN, TOLD = unpack(KEYS)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
@@ -33,6 +34,7 @@ local function check()
   redis.call('HLEN', MEMBERS)
   redis.call('LLEN', MAIL)
   redis.call('HLEN', SENT)
+  redis.call('ZCARD', TOLD)
 end
 
 local woken = 0
@@ -104,6 +106,7 @@ end
 local function forget_own_log(client)
   if redis.call('HDEL', SENT, client) == 1 then
     redis.call('DEL', own_log(client))
+    redis.call('ZREM', TOLD, client)
   end
 end
 

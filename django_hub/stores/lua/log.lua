@@ -11,6 +11,11 @@ local function log()
   return known[1] or ARGV[1], tonumber(known[2] or '0'), known[1]
 end
 
+-- When a member's own log was last published to; it rises also where the clock does not.
+local function last_told()
+  return tonumber(redis.call('ZREVRANGE', TOLD, 0, 0, 'WITHSCORES')[2] or '0')
+end
+
 local function keep_log(epoch, seq)
   redis.call('HSET', LOG, 'epoch', epoch, 'seq', whole(seq))
   redis.call('PEXPIRE', LOG, whole(math.max(ttl, tonumber(ARGV[4]))))

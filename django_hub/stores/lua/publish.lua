@@ -4,6 +4,7 @@
 local epoch, seq = log()
 redis.call('HLEN', MEMBERS)
 redis.call('HLEN', SENT)
+local told = last_told()
 redis.call('LLEN', HISTORY)
 for at = 5, #ARGV, 4 do
   if ARGV[at] ~= '' then
@@ -40,6 +41,8 @@ for at = 5, #ARGV, 4 do
     local last = tonumber(redis.call('HGET', SENT, client) or '0')
     place = number(own_log(client), last, unpack(ARGV, at + 1, at + 3))
     redis.call('HSET', SENT, client, whole(math.max(last, place)))
+    told = math.max(told + 1, now)
+    redis.call('ZADD', TOLD, whole(told), client)
     process = member(client).process
   end
   numbers[#numbers + 1] = place
