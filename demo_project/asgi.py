@@ -16,12 +16,15 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: 
 from demo_project.chat.routing import websocket_urlpatterns  # noqa: E402
 from demo_project.chat.workers import ChatEvents  # noqa: E402
 from demo_project.origin import AllowedHostsOrigin  # noqa: E402
+from django_hub.routing import websocket_urlpatterns as hubs_admin  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         # While DEBUG every server serves the static files too, not only runserver.
         "http": ASGIStaticFilesHandler(pages) if settings.DEBUG else pages,
-        "websocket": AllowedHostsOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": AllowedHostsOrigin(
+            AuthMiddlewareStack(URLRouter([*hubs_admin, *websocket_urlpatterns]))
+        ),
         "channel": ChannelNameRouter({"chat-events": ChatEvents.as_asgi()}),
     }
 )

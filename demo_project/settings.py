@@ -1,7 +1,8 @@
 """Settings of the demo.
 
 Everything that differs between a laptop, a test and a server comes from the environment:
-``DEBUG``, ``SECRET_KEY``, ``ALLOWED_HOSTS``, ``REDIS_URL``, ``CHANNEL_LAYER``, ``DJANGO_HUB``.
+``DEBUG``, ``SECRET_KEY``, ``ALLOWED_HOSTS``, ``REDIS_URL``, ``CHANNEL_LAYER``, ``DJANGO_HUB``,
+``DATABASE``.
 """
 
 import json
@@ -75,8 +76,10 @@ INSTALLED_APPS = [
     "daphne",  # first: `manage.py runserver` then speaks websockets too
     "django_hub",  # before channels: its `runworker` is the one to find
     "channels",
+    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "demo_project.chat",
@@ -88,6 +91,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -98,7 +102,13 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,
-        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
     }
 ]
 
@@ -110,8 +120,13 @@ CHANNEL_LAYERS = {
 DJANGO_HUB = env_object("DJANGO_HUB")
 
 # Accounts are kept here. The chat lets everyone in and asks nothing of it: sessions are in signed
-# cookies, so the demo runs without a migration.
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}
+# cookies, so the demo runs without a migration; the admin needs one.
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("DATABASE", BASE_DIR / "db.sqlite3"),
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 

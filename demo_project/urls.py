@@ -1,5 +1,6 @@
 """The pages of the demo."""
 
+from django.contrib import admin
 from django.urls import include, path
 
-urlpatterns = [path("", include("demo_project.chat.urls"))]
+urlpatterns = [path("admin/", admin.site.urls), path("", include("demo_project.chat.urls"))]

@@ -99,6 +99,11 @@ class Logs:
         log.until = now + self._limits.log_ttl(ttl)
         return Number(log.epoch, log.seq)
 
+    def seq(self, hub: str, now: float) -> int:
+        """How far it has come, without a sign of use."""
+        log = self._logs.get((hub, ""))
+        return 0 if log is None or log.until <= now else log.seq
+
     def forget(self, hub: str, client_id: str) -> None:
         """The member is gone, and its log with it."""
         self._logs.pop((hub, client_id), None)
