@@ -19,6 +19,7 @@ from demo_project.chat import routing as chat  # noqa: E402
 from demo_project.chat.workers import ChatEvents  # noqa: E402
 from demo_project.origin import AllowedHostsOrigin  # noqa: E402
 from django_hub import HubEvents  # noqa: E402
+from django_hub.routing import websocket_urlpatterns as hubs_admin  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
@@ -26,7 +27,9 @@ application = ProtocolTypeRouter(
         "http": ASGIStaticFilesHandler(pages) if settings.DEBUG else pages,
         "websocket": AllowedHostsOrigin(
             # The chat's last: they end with one that refuses whatever is left.
-            AuthMiddlewareStack(URLRouter([*board.websocket_urlpatterns, *chat.websocket_urlpatterns]))
+            AuthMiddlewareStack(
+                URLRouter([*hubs_admin, *board.websocket_urlpatterns, *chat.websocket_urlpatterns])
+            )
         ),
         "channel": ChannelNameRouter(
             {

@@ -13,7 +13,8 @@ import weakref
 from typing import Any
 
 from django_hub.bounds import Bounds
-from django_hub.connection import Connection, Departure, user_id
+from django_hub.conf import get_settings
+from django_hub.connection import Connection, Departure, seen_from, user_id
 from django_hub.rechecks import RECENT
 from django_hub.relay import Relay
 
@@ -56,6 +57,7 @@ async def adopt(
         # hold the consumer, whose end we must not put off.
         wire=relay.wires.wire_for(getattr(send, "awaitable", send), contextvars.Context()),
         bounds=bounds,
+        address=seen_from(websocket.scope, get_settings().PROXIES),
     )
     refusal = relay.rechecks.watch(connection, websocket.scope, user_id(websocket.scope), now - RECENT)
     if refusal is not None:

@@ -56,6 +56,8 @@ class Clients:
         self._gone = gone
         self._process = ""
         self._count = 0
+        #: Messages that came, by hub, and in all (""): only while somebody looks (see `answers`).
+        self.counted: dict[str, int] | None = None
         #: Who may be back, and when that is over.
         self._lost: dict[Connection, tuple[asyncio.TimerHandle, list[str | bytes]]] = {}
         self._ending = False
@@ -107,6 +109,8 @@ class Clients:
                     case Outcome.DONE:
                         if not posting.own:
                             connection.posted = posting.number
+                        if self.counted is not None:
+                            self._count_message(connection.hub)
                         return True
                     case Outcome.FULL:
                         await asyncio.sleep(next(pauses))
@@ -115,6 +119,13 @@ class Clients:
                     case Outcome.REPLACED:
                         self._drop_replaced(connection)
             return False
+
+    def _count_message(self, hub: str) -> None:
+        counted = self.counted
+        if counted is not None:
+            counted[""] += 1
+            if hub in counted:
+                counted[hub] += 1
 
     def leave(self, connection: Connection, departure: Departure) -> asyncio.Task[None]:
         """Take the connection out of its hub; its `Left` is posted once, however often this is called.

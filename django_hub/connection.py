@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from django_hub import closes
+from django_hub.addresses import address_of
 from django_hub.bounds import Bounds
 from django_hub.envelopes import closing, data_of, returns_after
 from django_hub.events import (
@@ -53,6 +54,7 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
+        "address",
         "bounds",
         "client_id",
         "ended",
@@ -93,7 +95,10 @@ class Connection:
         grace: float = 0.0,
         presence: bool = False,
         most: int | None = None,
+        address: str = "",
     ) -> None:
+        #: Where it comes from, for who looks.
+        self.address = address
         self.session = session
         self.grace = grace
         #: Members that its hub may have.
@@ -279,6 +284,13 @@ def user_id(scope: Mapping[str, Any]) -> str | None:
     """The primary key, as text, of the user who is logged in on this scope."""
     user = scope.get("user")
     return str(user.pk) if user is not None and user.is_authenticated else None
+
+
+def seen_from(scope: Mapping[str, Any], proxies: int | None) -> str:
+    """Where a socket comes from: by its proxies where these are known, else as its server says; ``""``:
+    that does not (a unix socket)."""
+    client = scope.get("client")
+    return (address_of(scope, proxies) if proxies is not None else "") or (str(client[0]) if client else "")
 
 
 def _nobody(connection: Connection, departure: Departure) -> None:

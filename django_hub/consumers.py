@@ -16,7 +16,7 @@ from django_hub import closes
 from django_hub.access import Access, banned
 from django_hub.bounds import Bounds, WhenSlow
 from django_hub.conf import get_settings, require_type
-from django_hub.connection import Connection, Departure, user_id
+from django_hub.connection import Connection, Departure, seen_from, user_id
 from django_hub.conversation import Conversation
 from django_hub.departures import departure_of, departure_waiting
 from django_hub.envelopes import SUBPROTOCOL, closing
@@ -333,6 +333,7 @@ class HubConsumer(Access, AsyncConsumer):
             grace=self.grace if self._talk else 0.0,
             presence=self.presence,
             most=self.max_members,
+            address=seen_from(self.scope, get_settings().PROXIES),
         )
         if self._talk is not None:
             connection.wire = HeldWire(self._wire)

@@ -71,6 +71,10 @@ class Fanout:
     def unlisten(self, name: str) -> None:
         self._ears.pop(name, None)
 
+    def sizes(self) -> list[tuple[int, str]]:
+        """How many local connections each hub has."""
+        return [(len(local.connections), hub) for hub, local in self._hubs.items()]
+
     def get(self, hub: str, key: str) -> Connection | None:
         local = self._hubs.get(hub)
         if local is None:

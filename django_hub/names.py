@@ -17,6 +17,9 @@ MAX_LENGTH = 200
 # The channel whose worker handles the hubs of those that name none.
 DEFAULT_EVENTS = "hub-events"
 
+# The channel of hubs whose events nobody handles: they are dropped (see `Bells`).
+UNHEARD = "hub-unheard"
+
 # Channels' own rule for group names (its `\d` and `$` let through Unicode digits and a last newline,
 # which ours must not, for they'd collide), less what our prefix takes of its 99 characters.
 _CHANNEL = re.compile(r"[a-zA-Z0-9\-_.]{1,99}")

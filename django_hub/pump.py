@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from django_hub.answers import ASK
 from django_hub.backoff import waits
 from django_hub.exceptions import Unavailable
-from django_hub.layers.base import Layer, Taker
+from django_hub.layers.base import Layer, Message, Taker
 from django_hub.logs import get_logger
 from django_hub.parcels import unpack
 
@@ -21,20 +22,36 @@ _REMEMBERED = 10_000
 PING = "hub.ping"
 
 
-async def pump(layer: Layer, channel: str, taker: Taker, heard: Callable[[], None]) -> None:
+def _unasked(message: Message) -> None:
+    """A pump of nobody who answers."""
+
+
+async def pump(
+    layer: Layer,
+    channel: str,
+    taker: Taker,
+    heard: Callable[[], None],
+    asked: Callable[[Message], None] = _unasked,
+) -> None:
     """Hand what comes to ``taker``, until cancelled. A parcel that can't be read is dropped, a layer that
-    fails is tried again. ``heard`` is called with all that comes.
+    fails is tried again. ``heard`` is called with all that comes, ``asked`` with each question.
 
     One for the whole process, never cancelled for one client: a cancelled receive of the Redis layer
     can lose what it had taken, of everybody.
     """
     try:
-        await _pump(layer, channel, taker, heard)
+        await _pump(layer, channel, taker, heard, asked)
     finally:
         await layer.stop(channel)
 
 
-async def _pump(layer: Layer, channel: str, taker: Taker, heard: Callable[[], None]) -> None:
+async def _pump(
+    layer: Layer,
+    channel: str,
+    taker: Taker,
+    heard: Callable[[], None],
+    asked: Callable[[Message], None],
+) -> None:
     pauses = waits()
     seen: dict[object, None] = {}
     while True:
@@ -52,6 +69,9 @@ async def _pump(layer: Layer, channel: str, taker: Taker, heard: Callable[[], No
         pauses = waits()
         heard()
         if message.get("type") == PING:
+            continue
+        if message.get("type") == ASK:
+            asked(message)
             continue
         try:
             entries = unpack(message)

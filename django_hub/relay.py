@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import weakref
 from collections.abc import Coroutine
 from typing import Any
 
 from django.core.signals import setting_changed
 
+from django_hub.answers import Answers
 from django_hub.batching import Batcher
 from django_hub.bells import Bells
 from django_hub.clients import Clients
@@ -38,6 +40,7 @@ from django_hub.rechecks import Rechecks
 from django_hub.sender import Sender
 from django_hub.stores.base import Store
 from django_hub.stores.registry import get_store
+from django_hub.unheard import drop_mail
 from django_hub.wires.choice import Wires
 
 logger = get_logger(__name__)
@@ -52,12 +55,14 @@ class Relay:
         self.ordering = Ordering(store, self.fanout)
         self.sender = Sender(layer, store, self.ordering.room, settings.PROCESS_LEASE)
         self.bells = Bells(layer)
+        self.bells.drop = functools.partial(drop_mail, store)
         self.groups = Groups(layer)
         self.outbox = Outbox(store, self.bells)
         self.clients = Clients(
             self.outbox, self.groups, self.fanout, self.ordering, self.sender, self._start, self._stop
         )
         self.places = Places(store, self._start, self._stop)
+        self.answers = Answers(layer, self.fanout, self.clients)
         self.outbox.replaced = self.clients.close_replaced
         self.outbox.recovered = self._recovered
         self.outbox.began = self.ordering.begin
@@ -166,7 +171,9 @@ class Relay:
         if not self._heard:
             logger.warning("Nothing comes from the channel layer any more; listening to it anew")
             await end([self._tasks[0]])
-            self._tasks[0] = _task(pump(self._layer, self._process, self.ordering, self._hears))
+            self._tasks[0] = _task(
+                pump(self._layer, self._process, self.ordering, self._hears, self.answers.take)
+            )
             await self.groups.refresh()
         # Before it is sent: it may be back before the layer says that it is gone.
         self._heard = False
@@ -245,7 +252,7 @@ class Relay:
             self._heard = True
             self._lost_at = None
             self._tasks = [
-                _task(pump(self._layer, self._process, self.ordering, self._hears)),
+                _task(pump(self._layer, self._process, self.ordering, self._hears, self.answers.take)),
                 _task(self.keeper.run(self.beat, min(self._settings.BEAT, self._layer.group_expiry / 3))),
             ]
         finally:
@@ -275,6 +282,7 @@ class Relay:
                 self._tasks = []
                 self._listeners = {}
                 self.rechecks.end()
+                self.answers.stop_counting()
                 await end(tasks, self._settings.SHUTDOWN_GRACE + 2)
                 await self._tidy()
         finally:

@@ -71,6 +71,7 @@ def _on_socket_loop(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P
     return call
 
 
+blocking = _blocking
 hub_create = _blocking(api.hub_create)
 hub_destroy = _blocking(api.hub_destroy)
 current_hub = _blocking(api.current_hub)

@@ -21,7 +21,7 @@ answer, or logs it where the answer has no place for it, and does its work on th
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
@@ -39,13 +39,14 @@ from django_hub.stores.ops import (
     Op,
     Publication,
 )
+from django_hub.stores.survey import Surveyed
 from django_hub.stores.visits import Held, Visit
 
 #: See `Store.reap`.
 Bury: TypeAlias = Callable[[str, float, Collection[str]], Awaitable[None]]
 
 
-class Store(ABC):
+class Store(Surveyed):
     """See the module. A store belongs to one event loop unless it says otherwise."""
 
     limits: Limits

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from django_hub.events import read_body
+from django_hub.exceptions import UnreadableEvent
 from django_hub.stores.ops import DeadLetter, Letter
 
 
@@ -21,3 +23,11 @@ def write_dead_letter(letter: DeadLetter) -> str:
 def read_dead_letter(hub: str, text: str) -> DeadLetter:
     position, body, error, at = json.loads(text)
     return DeadLetter(hub=hub, position=position, body=body, error=error, at=at)
+
+
+def client_of(letter: DeadLetter) -> str:
+    """The client it is of; ``""`` where it can't be read."""
+    try:
+        return read_body(letter.hub, letter.position, letter.body).client_id
+    except UnreadableEvent:
+        return ""

@@ -18,13 +18,15 @@ from django_hub.exceptions import Damaged
 from django_hub.names import DEFAULT_EVENTS
 from django_hub.stores.memory_members import MemoryMembers
 from django_hub.stores.memory_processes import MemoryProcesses
+from django_hub.stores.memory_survey import MemorySurvey
 from django_hub.stores.ops import History, HubRecord, Number, Publication
 
 
-class MemoryStore(MemoryMembers, MemoryProcesses):
+class MemoryStore(MemoryMembers, MemoryProcesses, MemorySurvey):
     """All of the contract for one process, from any thread or loop. Nothing outlives the process.
 
-    Its parts, each a file: `MemoryState`, and on it `MemoryMembers`, `MemoryMailboxes`, `MemoryProcesses`.
+    Its parts, each a file: `MemoryState`, and on it `MemoryMembers`, `MemoryMailboxes`,
+    `MemoryProcesses`, `MemorySurvey`.
     """
 
     # Hubs

@@ -118,6 +118,11 @@ class Logs:
         told = self._told.get(hub)
         return told[next(reversed(told))] if told else 0
 
+    def seq(self, hub: str, now: float) -> int:
+        """How far it has come, without a sign of use."""
+        log = self._logs.get((hub, ""))
+        return 0 if log is None or log.until <= now else log.seq
+
     def forget(self, hub: str, client_id: str) -> None:
         """The member is gone, and its log with it."""
         if self._logs.pop((hub, client_id), None) is not None and (told := self._told.get(hub)):

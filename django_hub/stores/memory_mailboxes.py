@@ -43,12 +43,14 @@ class MemoryMailboxes(MemoryState):
         hub = self._holding(commit.hub, commit.token)
         if hub is None or hub.held is None:
             return Claim(commit.hub, Lease.LOST)
-        done = False
+        done = []
         while hub.mail and hub.mail[0].position <= commit.position:
-            hub.mail.popleft()
-            done = True
+            done.append(hub.mail.popleft())
         if done:
             self._bury(commit)
+            if self._tails:
+                failed = {letter.position for letter in commit.dead}
+                self._tails.add(hub.name, done, failed, self._clock())
         if not hub.mail:
             hub.mail = None
             self._with_mail.pop(hub.name, None)

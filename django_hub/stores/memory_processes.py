@@ -54,6 +54,7 @@ class MemoryProcesses(MemoryMailboxes):
             for name in list(self._taken):
                 self._free_if_dead(name, now)
             self._logs.sweep(_LOGS, now)
+            self._tails.sweep(now)
             return applied.wakes
 
     async def visit(self, process: str, held: Held, visits: Sequence[Visit]) -> list[int | None]:

@@ -15,6 +15,7 @@ from django_hub.stores.base import Store
 from django_hub.stores.memory_hubs import HubState, MemberState
 from django_hub.stores.memory_logs import Logs
 from django_hub.stores.memory_marks import Marks
+from django_hub.stores.memory_tails import Tails
 from django_hub.stores.memory_visits import MemoryVisits
 from django_hub.stores.ops import Applied, DeadLetter, Join, Letter
 
@@ -41,6 +42,7 @@ class MemoryState(Store):
         self._grave: set[tuple[str, str]] = set()
         self._logs = Logs(self.limits)
         self._marks = Marks()
+        self._tails = Tails()
         # Hubs whose lease is held without mail: nobody rings for them when their holder is dead.
         self._taken: set[str] = set()
         self._dead: dict[str, deque[DeadLetter]] = {}

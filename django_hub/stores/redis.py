@@ -22,9 +22,10 @@ from django_hub.stores.redis_mailboxes import RedisMailboxes
 from django_hub.stores.redis_members import RedisMembers
 from django_hub.stores.redis_processes import RedisProcesses
 from django_hub.stores.redis_state import whole
+from django_hub.stores.redis_survey import RedisSurvey
 
 
-class RedisStore(RedisMembers, RedisMailboxes, RedisProcesses):
+class RedisStore(RedisMembers, RedisMailboxes, RedisProcesses, RedisSurvey):
     """All of the contract for any number of processes. It belongs to the loop that first uses it.
 
     Its parts, each a file: `RedisState`, and on it `RedisMembers`, `RedisMailboxes`, `RedisProcesses`.

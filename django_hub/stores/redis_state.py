@@ -26,7 +26,7 @@ logger = get_logger(__name__)
 
 _PARTS = (
     *("hub", "members", "ids", "posted", "mail", "dead", "lost"),
-    *("log", "history", "sent", "own", "told"),
+    *("log", "history", "sent", "own", "told", "tail"),
 )
 # Seconds after which hubs that were freed are looked at, to be taken out of the indexes.
 _TIDY = 0.1

@@ -7,10 +7,13 @@ from tests.stores.contract import StoreContract, limits_for
 from tests.stores.contract_logs import LogContract
 from tests.stores.contract_marks import MarkContract
 from tests.stores.contract_sessions import SessionContract
+from tests.stores.contract_surveys import SurveyContract
 from tests.stores.contract_visits import VisitContract
 
 
-class TestMemoryStore(LogContract, MarkContract, SessionContract, VisitContract, StoreContract):
+class TestMemoryStore(
+    LogContract, MarkContract, SessionContract, SurveyContract, VisitContract, StoreContract
+):
     unit = 1.0
 
     @pytest.fixture(autouse=True)

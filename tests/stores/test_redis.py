@@ -20,12 +20,15 @@ from tests.stores.contract import StoreContract, join, leave, limits_for, post, 
 from tests.stores.contract_logs import LogContract
 from tests.stores.contract_marks import MarkContract
 from tests.stores.contract_sessions import SessionContract
+from tests.stores.contract_surveys import SurveyContract
 from tests.stores.contract_visits import VisitContract
 
 pytestmark = pytest.mark.broker
 
 
-class TestRedisStore(LogContract, MarkContract, SessionContract, VisitContract, StoreContract):
+class TestRedisStore(
+    LogContract, MarkContract, SessionContract, SurveyContract, VisitContract, StoreContract
+):
     unit = 30 * MS
 
     @pytest.fixture

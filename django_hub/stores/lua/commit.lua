@@ -9,6 +9,8 @@ if redis.call('HGET', HUB, 'token') ~= token then
 end
 check()
 local done = 0
+local handled = {}
+local looked_at = redis.call('EXISTS', TAIL) == 1
 repeat
   local mail = letters(batch)
   local old = 0
@@ -16,6 +18,9 @@ repeat
     old = old + 1
   end
   if old > 0 then
+    for at = 1, looked_at and old or 0 do
+      handled[#handled + 1] = mail[at]
+    end
     redis.call('LTRIM', MAIL, old, -1)
   end
   done = done + old
@@ -25,6 +30,17 @@ if done > 0 and #ARGV > 7 then
   redis.call('RPUSH', DEAD, unpack(ARGV, 8))
   redis.call('LTRIM', DEAD, -tonumber(ARGV[6]), -1)
   redis.call('PEXPIRE', DEAD, ARGV[7])
+end
+if #handled > 0 then
+  local failed = {}
+  for at = 8, #ARGV do
+    failed[tonumber(string.match(ARGV[at], '^%[(%d+),'))] = true
+  end
+  for _, letter in ipairs(handled) do
+    local mark = failed[position_of(letter)] and '!' or ' '
+    redis.call('RPUSH', TAIL, mark .. string.sub(letter, 1, 4096))
+  end
+  redis.call('LTRIM', TAIL, -1000, -1)
 end
 local mail = letters(batch)
 if release or (#mail == 0 and redis.call('HGET', HUB, 'ring') == '') then

@@ -15,12 +15,13 @@
 -- HISTORY  list of "id NUL item", oldest first; the last one's number is the log's seq
 -- SENT     hash: client id -> seq of the member's own log; OWN:client is as HISTORY
 -- TOLD     sorted set: client id by the time at which its own log was last published to
+-- TAIL     list of handled letters, each behind ' ' or '!' (it failed): there only while somebody looks (tail.lua)
 --
 -- Times are microseconds of this server's clock, which is also what positions begin at: they rise also
 -- when a hub vanishes and is back. A script that fails midway keeps what it wrote, so each one reads and checks
 -- before its first write; and what frees memory comes before what takes it, for a full server must still drain.
 
-local HUB, MEMBERS, IDS, POSTED, MAIL, DEAD, LOST, LOG, HISTORY, SENT, OWN, TOLD = unpack(KEYS)
+local HUB, MEMBERS, IDS, POSTED, MAIL, DEAD, LOST, LOG, HISTORY, SENT, OWN, TOLD, TAIL = unpack(KEYS)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 

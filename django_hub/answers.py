@@ -1,0 +1,119 @@
+"""Answers: what only a relay knows of its clients, told to who asks for it through the channel layer.
+
+A person looks at a site: the store has members and mail, but a client's queue and address are its server's.
+Questions and answers are JSON text, so no serializer of a layer can spoil them; each is bounded, and walks
+that may be long let others run in between. While nobody asks nothing is counted and nothing runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import heapq
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from django_hub.clients import Clients
+from django_hub.exceptions import Unavailable
+from django_hub.fanout import Fanout
+from django_hub.layers.base import ChannelFull, Layer, Message
+from django_hub.logs import get_logger
+
+logger = get_logger(__name__)
+
+ASK = "hub.ask"
+ANSWER = "hub.answer"
+
+# Things asked about in one question, and questions under way.
+MOST = 100
+_AT_ONCE = 8
+# So long after the last question messages are counted, in seconds.
+_COUNTED = 10.0
+# Hubs looked at between two turns of the loop.
+_SLICE = 2000
+
+
+class Answers:
+    """Of one relay, on its loop."""
+
+    def __init__(self, layer: Layer, fanout: Fanout, clients: Clients) -> None:
+        self._layer = layer
+        self._fanout = fanout
+        self._clients = clients
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ends: asyncio.TimerHandle | None = None
+
+    def take(self, message: Message) -> None:
+        """Answer, soon. What can't be read, and what is too much, is dropped: who asks goes on."""
+        if len(self._tasks) >= _AT_ONCE:
+            return
+        task = asyncio.create_task(self._answered(message), context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def idle(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def stop_counting(self) -> None:
+        if self._ends is not None:
+            self._ends.cancel()
+            self._ends = None
+        self._clients.counted = None
+
+    async def _answered(self, message: Message) -> None:
+        try:
+            question = json.loads(message["question"])
+            match question:
+                case ["hubs", list(names), bool(largest)]:
+                    answer: Any = await self._hubs([str(name) for name in names[:MOST]], largest)
+                case ["clients", str(hub), list(keys)]:
+                    answer = [self._client(hub, str(key)) for key in keys[:MOST]]
+                case _:
+                    raise ValueError("it is none of this version")
+            text = json.dumps(answer)
+            reply = {"type": ANSWER, "number": str(message["number"]), "answer": text}
+            await self._layer.send(str(message["to"]), reply)
+        except (ValueError, KeyError, TypeError) as error:
+            logger.warning("A question that can't be read was dropped: %s", error)
+        except (Unavailable, ChannelFull) as error:
+            logger.info("A question was not answered: %s", error)
+
+    async def _hubs(self, names: Sequence[str], largest: bool) -> dict[str, Any]:
+        counts = self._count()
+        return {
+            "clients": len(self._clients),
+            "hubs": len(self._fanout),
+            "messages": counts.get("", 0),
+            "of": [counts.setdefault(name, 0) for name in names],
+            "largest": await self._largest() if largest else [],
+        }
+
+    def _count(self) -> dict[str, int]:
+        """How many messages came since somebody began to look: in each hub, and in all (``""``)."""
+        if self._clients.counted is None:
+            self._clients.counted = {"": 0}
+        if self._ends is not None:
+            self._ends.cancel()
+        self._ends = asyncio.get_running_loop().call_later(_COUNTED, self.stop_counting)
+        if len(self._clients.counted) > 20 * MOST:
+            # Who pages through a large site: what is still shown begins anew.
+            self._clients.counted = {"": self._clients.counted[""]}
+        return self._clients.counted
+
+    async def _largest(self) -> list[str]:
+        found: list[tuple[int, str]] = []
+        sizes = self._fanout.sizes()
+        for start in range(0, len(sizes), _SLICE):
+            found = heapq.nlargest(MOST // 2, [*found, *sizes[start : start + _SLICE]])
+            await asyncio.sleep(0)
+        return [name for _, name in found]
+
+    def _client(self, hub: str, key: str) -> list[Any] | None:
+        """Address, messages and bytes that wait for it, messages dropped; None: it isn't here."""
+        connection = self._fanout.get(hub, key)
+        if connection is None:
+            return None
+        wire = connection.wire
+        return [connection.address, wire.waiting_frames, wire.waiting_bytes, wire.dropped]

@@ -1,0 +1,193 @@
+"""The panel: the hub of the admin's live page, its consumer, and the task that shows what there is to see.
+
+Each server process shows its own visitors what they look at, and asks the store and the other servers for
+it once a second, once for all who look at the same. So no worker is needed, and nothing has to be elected
+or taken over where a server dies: its visitors come back elsewhere. While nobody looks there is no task.
+The hub's own joins and leaves are nobody's to handle (`UNHEARD`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import weakref
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+
+from django_hub import closes
+from django_hub.api import hub_broadcast
+from django_hub.consumers import HubConsumer
+from django_hub.exceptions import HubError, Unavailable
+from django_hub.layers.choice import get_layer
+from django_hub.logs import get_logger
+from django_hub.names import UNHEARD
+from django_hub.questions import Questions
+from django_hub.sights import Sight, Viewer, handled
+from django_hub.stores.registry import get_store
+
+logger = get_logger(__name__)
+
+PANEL = "django_hub.admin"
+VIEW = "django_hub.view_hubs"
+CHANGE = "django_hub.change_hubs"
+
+# Seconds between two looks, and between two looks at who may look.
+_EVERY = 1.0
+_CHECKED = 10.0
+
+
+class HubsPanel(HubConsumer):
+    """Sends what its visitor looks at, as broadcasts to the hub `PANEL`; staff with ``view_hubs`` only."""
+
+    events = UNHEARD
+    grace = 0.0
+    max_message_bytes = 4096
+    rate = 10.0
+    burst = 50
+    when_slow = "latest"
+
+    sight: Sight | None = None
+    _panel: Panel | None = None
+
+    async def get_hub(self) -> str:
+        return PANEL
+
+    async def authorize(self) -> bool:
+        user = self.scope.get("user")
+        return await super().authorize() and user is not None and await _may_look(user.pk)
+
+    async def on_message(self, data: str | bytes) -> None:
+        try:
+            self.sight = Sight.read(json.loads(data))
+        except (ValueError, RecursionError) as error:
+            await self.close(closes.BAD_REQUEST, str(error)[:100])
+            return
+        self._panel = _panel()
+        self._panel.show(self)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._panel is not None:
+                self._panel.forget(self)
+
+
+@database_sync_to_async
+def _may_look(pk: Any) -> bool:
+    user = get_user_model()._default_manager.filter(pk=pk).first()  # noqa: SLF001 (Django's way)
+    return bool(user and user.is_active and getattr(user, "is_staff", False) and user.has_perm(VIEW))
+
+
+@database_sync_to_async
+def _names(pks: set[str]) -> dict[str, str]:
+    model = get_user_model()
+    known = {}
+    for pk in pks:
+        try:
+            known[pk] = model._meta.pk.to_python(pk)  # noqa: SLF001
+        except ValidationError:
+            logger.debug("No user's key: %r", pk)
+    users = model._default_manager.in_bulk(list(known.values()))  # noqa: SLF001
+    return {pk: users[key].get_username() for pk, key in known.items() if key in users}
+
+
+class Panel:
+    """The visitors of one loop."""
+
+    def __init__(self) -> None:
+        self._visitors: set[HubsPanel] = set()
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._tails: dict[str, int] = {}
+
+    def show(self, visitor: HubsPanel) -> None:
+        self._visitors.add(visitor)
+        self._news.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), context=contextvars.Context())
+
+    def forget(self, visitor: HubsPanel) -> None:
+        self._visitors.discard(visitor)
+        self._news.set()
+
+    async def _run(self) -> None:
+        try:
+            while self._visitors:
+                try:
+                    async with Questions(get_layer()) as questions:
+                        await self._watch(Viewer(get_store(), questions))
+                except Unavailable as error:
+                    logger.warning("Nothing is to be seen, for now: %s", error)
+                    await asyncio.sleep(_EVERY)
+        except Exception:
+            logger.exception("The admin's page shows nothing any more; its visitors come back")
+            for visitor in self._visitors:
+                await visitor.close(closes.FAILED, "it failed")
+        finally:
+            self._task = None
+            self._tails.clear()
+
+    async def _watch(self, viewer: Viewer) -> None:
+        clock = asyncio.get_running_loop().time
+        checked = clock()
+        while self._visitors:
+            self._news.clear()
+            if clock() - checked > _CHECKED:
+                checked = clock()
+                await self._check()
+            by_sight: dict[Sight, list[HubsPanel]] = {}
+            for visitor in self._visitors:
+                if visitor.sight is not None:
+                    by_sight.setdefault(visitor.sight, []).append(visitor)
+            for sight, visitors in by_sight.items():
+                await self._show(viewer, sight, [visitor.client_id for visitor in visitors])
+            shown = {sight.hub for sight in by_sight}
+            for hub in [hub for hub in self._tails if hub not in shown]:
+                del self._tails[hub]
+            for hub in shown - {""}:
+                ids = [each.client_id for each in self._visitors if each.sight and each.sight.hub == hub]
+                await self._show_events(hub, ids)
+            try:
+                async with asyncio.timeout(_EVERY):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _show(self, viewer: Viewer, sight: Sight, ids: list[str]) -> None:
+        picture = await viewer.see(sight)
+        if members := picture.get("members"):
+            names = await _names({member["user"] for member in members if member["user"] is not None})
+            for member in members:
+                member["username"] = names.get(member["user"])
+        picture["sight"] = {"hub": sight.hub, "search": sight.search, "after": sight.after}
+        await hub_broadcast(PANEL, picture, only=ids, droppable=True, key="picture")
+
+    async def _show_events(self, hub: str, ids: list[str]) -> None:
+        tail = await get_store().tail(hub, self._tails.get(hub), 100)
+        self._tails[hub] = tail.position
+        if tail.items or tail.missed:
+            events = [handled(hub, item) for item in tail.items]
+            message = {"view": "events", "hub": hub, "events": events, "missed": tail.missed}
+            await hub_broadcast(PANEL, message, only=ids, droppable=True)
+
+    async def _check(self) -> None:
+        for visitor in list(self._visitors):
+            try:
+                allowed = await visitor.authorize()
+            except HubError:
+                allowed = False
+            if not allowed:
+                await visitor.close(closes.FORBIDDEN, "not allowed any more")
+                self._visitors.discard(visitor)
+
+
+_panels: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Panel] = weakref.WeakKeyDictionary()
+
+
+def _panel() -> Panel:
+    return _panels.setdefault(asyncio.get_running_loop(), Panel())

@@ -1,0 +1,216 @@
+"""Sights: what a person sees of hubs, as dicts of JSON values, from the store and the relays.
+
+Each is bounded: at most `SHOWN` hubs, or members of one hub, however many there are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django_hub.events import Event, Left, Lost, Message, read_body
+from django_hub.exceptions import UnreadableEvent
+from django_hub.members import Member
+from django_hub.names import require_hub_name, session_of
+from django_hub.questions import Questions
+from django_hub.stores.base import Store
+from django_hub.stores.ops import DeadLetter
+from django_hub.stores.survey import Handled, HubSurvey
+
+SHOWN = 50
+# Relays asked, hubs with mail looked at, dead letters shown.
+_RELAYS = 200
+_BUSY = 500
+_DEAD = 20
+# Seconds for which the largest hubs are not looked for anew.
+_LARGEST = 10.0
+_TEXT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is looked at: one ``hub``, or, where it is ``""``, all those whose name begins with ``search``
+    (``""``: the busiest). ``after``: the page behind this name or client id."""
+
+    hub: str = ""
+    search: str = ""
+    after: str = ""
+
+    @classmethod
+    def read(cls, value: object) -> Sight:
+        """Raises `ValueError` for what is none."""
+        match value:
+            case {"hub": str(hub), "search": str(search), "after": str(after)}:
+                for name in (hub, search, after):
+                    if name:
+                        require_hub_name(name)
+                return cls(hub, search, after)
+        raise ValueError('expected {"hub": text, "search": text, "after": text}')
+
+
+class Viewer:
+    """Sees, and remembers from one look to the next what rates are made of."""
+
+    def __init__(self, store: Store, questions: Questions) -> None:
+        self._store = store
+        self._questions = questions
+        self._largest: list[str] = []
+        self._looked = 0.0
+        self._counts: dict[tuple[str, str], tuple[float, int]] = {}
+
+    async def see(self, sight: Sight) -> dict[str, Any]:
+        """Raises `Unavailable`."""
+        return await (self._hub(sight) if sight.hub else self._overview(sight))
+
+    async def _overview(self, sight: Sight) -> dict[str, Any]:
+        store = self._store
+        processes = await store.processes(_RELAYS)
+        named = bool(sight.search or sight.after)
+        now = time.monotonic()
+        names: list[str]
+        if named:
+            names = await self._named(sight)
+        else:
+            names = list(dict.fromkeys([*await store.busy(_BUSY), *self._largest]))
+        states = await store.survey(names[: _BUSY + SHOWN])
+        if not named:
+            if len([s for s in states if s.there]) < SHOWN:
+                known = set(names)
+                more = [record.name for record in await store.hubs("", SHOWN) if record.name not in known]
+                states += await store.survey(more)
+            states = sorted(states, key=lambda state: (-state.mail, -state.members, state.name))
+        states = [state for state in states if state.there or state.error or state.dead_letters][:SHOWN]
+        shown = [state.name for state in states]
+        largest = not named and now - self._looked > _LARGEST
+        answers = await self._questions.ask({each: ["hubs", shown, largest] for each in processes})
+        if largest:
+            self._looked = now
+            self._largest = [name for answer in answers.values() for name in answer["largest"]][:_BUSY]
+        totals = await store.totals()
+        return {
+            "view": "hubs",
+            "at": time.time(),
+            "totals": {
+                **asdict(totals),
+                "servers": len(processes),
+                "silent": len(processes) - len(answers),
+                "rate": sum(self._rate(p, "", a["messages"]) for p, a in answers.items()),
+            },
+            "hubs": [self._row(state, at, answers) for at, state in enumerate(states)],
+            "more": len(states) == SHOWN and totals.hubs > SHOWN,
+        }
+
+    async def _named(self, sight: Sight) -> list[str]:
+        names = []
+        if sight.search and not sight.after and await self._store.hub(sight.search):
+            names.append(sight.search)
+        # The order of names is that of their characters: those that begin alike are together.
+        records = await self._store.hubs(max(sight.after, sight.search), SHOWN)
+        return [*names, *(r.name for r in records if r.name.startswith(sight.search))][:SHOWN]
+
+    def _row(self, state: HubSurvey, at: int, answers: dict[str, Any]) -> dict[str, Any]:
+        came = sum(self._rate(p, state.name, answer["of"][at]) for p, answer in answers.items())
+        return {**asdict(state), "in": came, "out": self._rate("", state.name, state.seq)}
+
+    async def _hub(self, sight: Sight) -> dict[str, Any]:
+        store = self._store
+        (state,) = await store.survey([sight.hub])
+        members = await store.members(sight.hub, sight.after or sight.search, SHOWN)
+        if sight.search:
+            exact = None if sight.after else await store.member(sight.hub, sight.search)
+            members = [m for m in members if m.client_id.startswith(sight.search)]
+            members = ([exact] if exact else []) + members
+        processes = await store.processes(_RELAYS)
+        answers = await self._questions.ask({each: ["hubs", [sight.hub], False] for each in processes})
+        details = await self._details(sight.hub, members)
+        letters = await store.dead_letters(sight.hub) if state.dead_letters else []
+        return {
+            "view": "hub",
+            "at": time.time(),
+            "silent": len(processes) - len(answers),
+            "state": self._row(state, 0, answers),
+            "members": [_shown(m) | details.get(m.connection, _NOTHING) for m in members],
+            "more": len(members) >= SHOWN,
+            "dead": [dead_letter(letter) for letter in reversed(letters[-_DEAD:])],
+        }
+
+    async def _details(self, hub: str, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
+        """By connection what its relay says of it."""
+        at: dict[str, list[str]] = {}
+        for member in members:
+            if member.state == "online":
+                at.setdefault(member.process, []).append(member.connection)
+        questions = {
+            process: ["clients", hub, [session_of(each) or each for each in connections]]
+            for process, connections in at.items()
+        }
+        answers = await self._questions.ask(questions)
+        return {
+            connection: dict(zip(_NOTHING, answer, strict=True))
+            for process, told in answers.items()
+            for connection, answer in zip(at[process], told, strict=True)
+            if answer is not None
+        }
+
+    def _rate(self, process: str, name: str, count: int) -> float:
+        now = time.monotonic()
+        before, last = self._counts.pop((process, name), (0.0, count))
+        self._counts[process, name] = now, count
+        while len(self._counts) > 20 * SHOWN * max(1, _RELAYS // 10):
+            del self._counts[next(iter(self._counts))]
+        return round(max(0, count - last) / (now - before), 2) if before and now > before else 0.0
+
+
+_NOTHING: dict[str, Any] = {"address": "", "queue": None, "bytes": None, "dropped": None}
+
+
+def _shown(member: Member) -> dict[str, Any]:
+    return {
+        "client": member.client_id,
+        "user": member.user_id,
+        "meta": member.meta,
+        "state": member.state,
+        "since": member.at,
+        "server": member.process,
+        "hub_v1": bool(session_of(member.connection)),
+    }
+
+
+def dead_letter(letter: DeadLetter) -> dict[str, Any]:
+    """With the beginning of what it was about. The position, as text: JavaScript has no such numbers."""
+    return {
+        "position": str(letter.position),
+        "at": letter.at,
+        "error": letter.error[:_TEXT],
+        **told(letter.hub, letter.position, letter.body),
+    }
+
+
+def handled(hub: str, item: Handled) -> dict[str, Any]:
+    """As `dead_letter`, of an event that was handled."""
+    return {
+        "position": str(item.position),
+        "failed": item.failed,
+        "at": item.position / 1_000_000,
+        **({"client": item.client_id} | told(hub, item.position, item.body)),
+    }
+
+
+def told(hub: str, position: int, body: str) -> dict[str, Any]:
+    """What an event says, shortly."""
+    try:
+        event: Event = read_body(hub, position, body)
+    except UnreadableEvent:
+        return {"kind": "?", "text": body[:_TEXT]}
+    match event:
+        case Message(data=str(data)):
+            text = data[:_TEXT]
+        case Message(data=data):
+            text = f"{len(data)} bytes"
+        case Left() | Lost():
+            text = event.reason if event.code is None else f"{event.reason} {event.code}"
+        case _:
+            text = ""
+    return {"kind": type(event).__name__.lower(), "client": event.client_id, "text": text}

@@ -1,0 +1,111 @@
+"""What the Redis store tells who looks: see `Surveyed`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio.client import Pipeline
+
+from django_hub.exceptions import Damaged
+from django_hub.stores.letters import client_of, read_letter, write_dead_letter
+from django_hub.stores.ops import DeadLetter
+from django_hub.stores.redis_state import RedisState
+from django_hub.stores.survey import TAIL_TTL, Handled, HubSurvey, Revived, Tail, Totals
+
+
+class RedisSurvey(RedisState):
+    async def survey(self, hubs: Sequence[str]) -> list[HubSurvey]:
+        if not hubs:
+            return []
+
+        def fill(pipeline: Pipeline) -> None:
+            for hub in hubs:
+                self._call(pipeline, "survey", hub)
+
+        answers = await self._scripts.run_each(fill)
+        return [_state(hub, answer) for hub, answer in zip(hubs, answers, strict=True)]
+
+    async def totals(self) -> Totals:
+        processes = await self.processes(1000)
+
+        def fill(pipeline: Pipeline) -> None:
+            pipeline.zcard(self._index("hubs"))
+            pipeline.zcard(self._index("mail"))
+            for process in processes:
+                pipeline.scard(self._index("process:") + process)
+
+        hubs, with_mail, *members = await self._scripts.run(fill)
+        return Totals(hubs=hubs, members=sum(members), with_mail=with_mail)
+
+    async def busy(self, most: int) -> list[str]:
+        names: list[str] = await self._scripts.ask("ZRANGE", self._index("mail"), 0, most - 1)
+        return names
+
+    async def processes(self, most: int) -> list[str]:
+        # By this clock, which need not be the server's: an hour wrong tells of more, or of fewer, no worse.
+        now = int(time.time() * 1_000_000)
+        key = self._index("processes")
+        names: list[str] = await self._scripts.ask("ZRANGEBYSCORE", key, now, "+inf", "LIMIT", 0, most)
+        return names
+
+    async def tail(self, hub: str, after: int | None, most: int = 200) -> Tail:
+        ttl = int(TAIL_TTL * 1000)
+        since = "" if after is None else after
+        ((last, missed, items),) = await self._scripts.run(
+            lambda p: self._call(p, "tail", hub, ttl, since, most)
+        )
+        return Tail(int(last), tuple(map(_handled, items)), bool(missed))
+
+    async def revive(self, letters: Sequence[DeadLetter]) -> Revived:
+        if not letters:
+            return Revived(0)
+        hub = letters[0].hub
+        words: list[str] = []
+        for letter in letters:
+            words += [write_dead_letter(letter), client_of(letter), letter.body]
+
+        def fill(pipeline: Pipeline) -> None:
+            self._call(pipeline, "revive", hub, *words)
+            pipeline.zadd(self._index("mail"), {hub: 0})
+
+        count, woken, events = (await self._scripts.run(fill))[0]
+        return Revived(count, [(hub, events)] if woken else [])
+
+    async def discard(self, letters: Sequence[DeadLetter]) -> int:
+        by_hub: dict[str, list[str]] = {}
+        for letter in letters:
+            by_hub.setdefault(letter.hub, []).append(write_dead_letter(letter))
+
+        def fill(pipeline: Pipeline) -> None:
+            for hub, words in by_hub.items():
+                self._call(pipeline, "discard", hub, *words)
+
+        return sum(await self._scripts.run(fill)) if by_hub else 0
+
+
+def _state(hub: str, answer: list[Any] | Damaged) -> HubSurvey:
+    if isinstance(answer, Damaged):
+        return HubSurvey(name=hub, error=str(answer))
+    there, events, members, mail, oldest, now, dead, worker, seq = answer
+    since = int(oldest) / 1_000_000 if oldest else None
+    return HubSurvey(
+        name=hub,
+        there=bool(there),
+        events=events,
+        members=members,
+        mail=mail,
+        oldest=since,
+        lag=None if since is None else max(0.0, int(now) / 1_000_000 - since),
+        dead_letters=dead,
+        worker=worker,
+        seq=int(seq),
+    )
+
+
+def _handled(item: str) -> Handled:
+    letter = read_letter(item[1:])
+    return Handled(
+        position=letter.position, client_id=letter.client_id, body=letter.body, failed=item[0] == "!"
+    )
