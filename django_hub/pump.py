@@ -10,6 +10,7 @@ from django_hub.exceptions import Unavailable
 from django_hub.layers.base import Layer, Taker
 from django_hub.logs import get_logger
 from django_hub.parcels import unpack
+from django_hub.tallies import tallies
 
 logger = get_logger(__name__)
 
@@ -36,12 +37,14 @@ async def pump(layer: Layer, channel: str, taker: Taker, heard: Callable[[], Non
 
 async def _pump(layer: Layer, channel: str, taker: Taker, heard: Callable[[], None]) -> None:
     pauses = waits()
+    away = False
     seen: dict[object, None] = {}
     while True:
         await taker.room()
         try:
             message = await layer.receive(channel)
         except Unavailable as error:
+            away = True
             logger.warning("Nothing comes on %s, for now: %s", channel, error)
             await asyncio.sleep(next(pauses))
             continue
@@ -50,6 +53,9 @@ async def _pump(layer: Layer, channel: str, taker: Taker, heard: Callable[[], No
             await asyncio.sleep(next(pauses))
             continue
         pauses = waits()
+        if away:
+            away = False
+            tallies.reconnects["layer"] += 1
         heard()
         if message.get("type") == PING:
             continue
