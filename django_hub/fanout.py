@@ -183,7 +183,7 @@ class Fanout:
                 made[enveloped] = _enveloped(entries) if enveloped else _raw(entries)
             for outgoing in made[enveloped]:
                 tallies.written += len(wires) * len(outgoing.frames)
-                tallies.written_bytes += len(wires) * run.size
+                tallies.written_bytes += len(wires) * outgoing.size
                 for start in range(0, len(wires), _WRITES):
                     kind.write_to_all(wires[start : start + _WRITES], outgoing)
                     await self._let_others()
@@ -310,11 +310,6 @@ class _Run:
         self.first = first
         self.entries = [first]
         self._room = 0 if isinstance(first.frame, Close) else _JOINED - first.size
-
-    @property
-    def size(self) -> int:
-        """Bytes of the messages; a Close has none."""
-        return 0 if isinstance(self.first.frame, Close) else _JOINED - self._room
 
     def takes(self, entry: Entry) -> bool:
         if (

@@ -73,7 +73,7 @@ _COUNTERS = (
     _one("messages_received", "Clients' messages put into mailboxes.", "received"),
     _one("messages_received_bytes", "Their bytes.", "received_bytes"),
     _one("messages_sent", "Messages given to clients' sockets by the fan-out.", "written"),
-    _one("messages_sent_bytes", "Their bytes, without envelopes and frame headers.", "written_bytes"),
+    _one("messages_sent_bytes", "Their bytes, envelopes included, frame headers not.", "written_bytes"),
     _one("messages_dropped", "Messages a slow client did not get, for newer ones.", "dropped"),
     _one("slow_closes", "Clients closed for being too slow.", "slow"),
     _one("gaps", "Numbers that were late, for which the store was asked.", "gaps"),
@@ -171,7 +171,7 @@ def waiting(counts: Mapping[str, int]) -> None:
 
 
 def exposition() -> bytes:
-    """The metrics of this process, or with ``PROMETHEUS_MULTIPROC_DIR`` of all, as Prometheus reads them."""
+    """The metrics of this process, or with ``PROMETHEUS_MULTIPROC_DIR`` of all, in its text format."""
     publish()
     if not _DIRECTORY:
         return generate_latest(REGISTRY)
