@@ -39,6 +39,7 @@ from django_hub.names import (
     session_of,
 )
 from django_hub.relay import get_relay
+from django_hub.spans import sending
 from django_hub.stores.ops import Outcome, Update
 from django_hub.stores.registry import get_store
 
@@ -157,7 +158,8 @@ async def hub_send(
     to = (address.connection,)
     sender = get_relay().sender
     entries = [Entry(name, frame, Scope.ONLY, to, key) for frame in frames]
-    await taken([sender.direct(address.process, entry, client_id) for entry in entries])
+    with sending("send", name):
+        await taken([sender.direct(address.process, entry, client_id) for entry in entries])
     return True
 
 
@@ -201,13 +203,9 @@ async def hub_broadcast(
         ids = await _connections(name, condition, scope, frozenset(ids))
         scope = Scope.CHOSEN
     if ids or scope in (Scope.ALL, Scope.EXCEPT):
-        await taken(
-            [
-                get_relay().sender.broadcast(
-                    Entry(name, frame, scope, ids, key, filter_), numbered=not droppable
-                )
-            ]
-        )
+        entry = Entry(name, frame, scope, ids, key, filter_)
+        with sending("broadcast", name):
+            await taken([get_relay().sender.broadcast(entry, numbered=not droppable)])
 
 
 async def hub_update(client_id: str, meta: dict[str, Any], hub: HubName) -> bool:

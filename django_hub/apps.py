@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 
 
 class DjangoHubConfig(AppConfig):
@@ -19,3 +20,31 @@ class DjangoHubConfig(AppConfig):
             from django_hub import changes
 
             changes.connect()
+        _measure()
+
+
+def _measure() -> None:
+    from django_hub.conf import get_settings
+
+    try:
+        settings = get_settings()
+    except ImproperlyConfigured:
+        return  # the check says so
+    if settings.METRICS:
+        try:
+            from django_hub import metrics
+        except ImportError as error:
+            raise _missing("METRICS", "metrics", error) from error
+        metrics.start()
+    if settings.TRACING:
+        try:
+            from django_hub import tracing
+        except ImportError as error:
+            raise _missing("TRACING", "otel", error) from error
+        tracing.start()
+
+
+def _missing(setting: str, extra: str, error: ImportError) -> ImproperlyConfigured:
+    return ImproperlyConfigured(
+        f"DJANGO_HUB['{setting}'] needs an extra: pip install 'django-hub[{extra}]' ({error})."
+    )

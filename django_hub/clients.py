@@ -22,7 +22,9 @@ from django_hub.names import group_name
 from django_hub.ordering import Ordering
 from django_hub.outbox import Outbox
 from django_hub.sender import Sender, Sent
+from django_hub.spans import posted
 from django_hub.stores.ops import Address, Outcome
+from django_hub.tallies import tallies
 
 logger = get_logger(__name__)
 
@@ -66,6 +68,11 @@ class Clients:
         #: Is told of each connection that leaves, once.
         self.left: Callable[[Connection], None] = _nobody_asks
 
+    @property
+    def online(self) -> int:
+        """How many of those have a socket."""
+        return self._count - len(self._lost)
+
     def __len__(self) -> int:
         """How many have come and not left, those who are not members yet included."""
         return self._count
@@ -89,6 +96,7 @@ class Clients:
                 raise Refused(closes.HUB_FULL, "the hub is full")
         return connection.left is None
 
+    @posted
     async def post(self, connection: Connection, data: str | bytes) -> bool:
         """Put a message into the hub's mailbox, in the order of the calls.
 
@@ -111,6 +119,7 @@ class Clients:
                             connection.posted = posting.number
                         if self.counted is not None:
                             self._count_message(connection.hub)
+                        tallies.receive(data)
                         return True
                     case Outcome.FULL:
                         await asyncio.sleep(next(pauses))
@@ -238,6 +247,7 @@ class Clients:
             if connection.joined is not None:
                 # Its Join may be under way: the two never stand in one call (see the store's contract).
                 await asyncio.wait([connection.joined])
+                tallies.leaves[departure.reason] += 1
                 await self._outbox.put(connection.leave_op(departure, undelivered))
         finally:
             self._let_go()
@@ -256,6 +266,7 @@ class Clients:
         """
         if connection.joined is not None:
             await asyncio.wait([connection.joined])
+            tallies.lost += 1
             try:
                 await self._outbox.put(connection.lose_op(departure))
             except BaseException:

@@ -62,6 +62,9 @@ class Settings:
     ``SHUTDOWN_GRACE``: how long a stopping server or worker may take to tidy up.
     ``RECHECK``: so often all logged in clients are checked whether they still may be here, beside what
     signals tell of changes; ``None``: never.
+    ``METRICS``: keep Prometheus' metrics, with the extra ``metrics``; ``METRICS_TOKEN``: who brings it may
+    read them, besides staff. ``TRACING``: OpenTelemetry's spans, with the extra ``otel``. Both are read
+    when the process starts.
     ``WIRES``: the servers whose own `send` is gone past, straight to the client's transport; ``()``: none.
     ``CONNECTIONS_PER_USER`` and ``CONNECTIONS_PER_ADDRESS``: open sockets over all processes;
     ``HUBS_PER_USER``: different hubs. ``JOINS_PER_USER`` and ``JOINS_PER_ADDRESS``: joins at once; each
@@ -83,6 +86,9 @@ class Settings:
     EMBEDDED_WORKER: bool | None = None
     JSON_ENCODER: str = "django.core.serializers.json.DjangoJSONEncoder"
     SHUTDOWN_GRACE: float = 5.0
+    METRICS: bool = False
+    METRICS_TOKEN: str = ""
+    TRACING: bool = False
     WIRES: tuple[str, ...] = WIRES
     CONNECTIONS_PER_USER: int | None = 100
     CONNECTIONS_PER_ADDRESS: int | None = 1000

@@ -25,8 +25,10 @@ from django_hub.events import (
     resumed_body,
 )
 from django_hub.messages import Close
+from django_hub.spans import parent
 from django_hub.stores.ops import Join, Leave, Lose, Outcome, Post
 from django_hub.taking import Posting, Taking
+from django_hub.tallies import tallies
 from django_hub.wires.base import Outgoing, Wire
 
 # Bytes of undelivered messages that a Left may carry: a thousand stuck clients must not fill a mailbox.
@@ -194,7 +196,7 @@ class Connection:
             client_id=self.client_id,
             connection=self.id,
             number=posting.number,
-            body=message_body(self.who, time.time(), data, posting.request),
+            body=message_body(self.who, time.time(), data, posting.request, parent()),
             own=posting.own,
         )
 
@@ -252,6 +254,7 @@ class Connection:
     def _keep_bounds(self) -> None:
         while self._is_over():
             if self.bounds.when_slow != "drop_oldest":
+                tallies.slow += 1
                 self.ended(self, Departure(reason="slow", code=closes.SLOW))
                 return
             if not self.wire.drop_oldest():

@@ -37,6 +37,7 @@ from django_hub.rates import Bucket
 from django_hub.readahead import ReadAhead
 from django_hub.rechecks import RECENT
 from django_hub.relay import Relay, get_relay
+from django_hub.spans import received
 from django_hub.tickets import choose, offered, redeem
 from django_hub.visitors import Visitor
 from django_hub.wires.base import Outgoing, Wire
@@ -408,14 +409,17 @@ class HubConsumer(Access, AsyncConsumer):
                     continue
             if self._talk is None:
                 if self._may_send:
-                    await self.on_message(data)
+                    await self._received(data)
                 else:
                     self._end(closes.FORBIDDEN, "this client may not send")
                 continue
             try:
-                await self._talk.take(connection, data, self.on_message if self._may_send else None)
+                await self._talk.take(connection, data, self._received if self._may_send else None)
             except Refused as refusal:
                 self._end(refusal.code, refusal.reason)
+
+    def _received(self, data: str | bytes) -> Awaitable[None]:
+        return received(self.on_message, self.hub, data)
 
     def _refuse(self, refusal: Refused) -> None:
         """Close a socket that is no member, and say why."""

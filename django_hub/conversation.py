@@ -22,6 +22,7 @@ from django_hub.receivers import receivers
 from django_hub.relay import Relay
 from django_hub.stores.ops import Outcome
 from django_hub.taking import Taking
+from django_hub.tallies import tallies
 from django_hub.tokens import make_token, read_token
 from django_hub.wires.base import Outgoing, Wire
 from django_hub.wires.held import HeldWire
@@ -130,6 +131,7 @@ class Conversation:
         else:
             recovered, direct = "no", sent.seq
         members = [shown(m) async for m in self._members(hub) if m.presence] if presence else None
+        tallies.returns[recovered] += 1
         fields = {
             "client": connection.client_id,
             "hub": hub,

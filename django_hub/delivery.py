@@ -12,6 +12,7 @@ from django_hub.messages import Json, encode
 from django_hub.names import session_of
 from django_hub.relay import get_relay
 from django_hub.sender import Sent
+from django_hub.spans import sending
 from django_hub.stores.ops import Address
 from django_hub.stores.registry import get_store
 
@@ -49,5 +50,6 @@ async def send_reply(event: Message, value: object) -> bool:
     if not session_of(address.connection):
         return False
     entry = Entry(hub, frame, Scope.ONLY, (address.connection,), reply=event.request)
-    await taken([get_relay().sender.direct(address.process, entry, event.client_id)])
+    with sending("reply", hub):
+        await taken([get_relay().sender.direct(address.process, entry, event.client_id)])
     return True

@@ -52,6 +52,8 @@ class Message(_Happened):
     request: int | None = None
     #: How `reply` gets to the client: set by whoever hands the event to a handler.
     replies: _Replies | None = field(default=None, repr=False, compare=False)
+    #: W3C's ``traceparent`` of the span under which it was posted; empty where nobody traced.
+    trace: str = field(default="", repr=False, compare=False)
 
     async def reply(self, value: object) -> bool:
         """Answer a request: the client's promise gets ``value``, a JSON value, text or bytes.
@@ -138,8 +140,12 @@ def joined_body(who: str, at: float) -> str:
     return f'["joined",{who},{at!r}]'
 
 
-def message_body(who: str, at: float, data: str | bytes, request: int | None = None) -> str:
+def message_body(
+    who: str, at: float, data: str | bytes, request: int | None = None, trace: str = ""
+) -> str:
     waits = "" if request is None else f",{request}"
+    if trace:
+        waits = f"{waits or ',null'},{_dump(trace)}"
     return f'["message",{who},{at!r},{_dump(_pack(data))}{waits}]'
 
 
@@ -199,11 +205,13 @@ def _joined(client: _Client) -> Joined:
     return Joined(**_common(client))
 
 
-def _message(client: _Client, data: object, request: object = None) -> Message:
+def _message(client: _Client, data: object, request: object = None, trace: object = "") -> Message:
     # A bool is an int for Python, and none for a client.
     if request is not None and type(request) is not int:
         raise ValueError("a request's number is none")
-    return Message(**_common(client), data=_unpack(data), request=request)
+    if not isinstance(trace, str):
+        raise ValueError("a trace is no text")
+    return Message(**_common(client), data=_unpack(data), request=request, trace=trace)
 
 
 def _left(client: _Client, reason: object, code: object, error: object, undelivered: object) -> Left:

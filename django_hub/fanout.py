@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from time import perf_counter
 from typing import TypeAlias
 
 from django_hub import closes, envelopes
@@ -14,6 +15,7 @@ from django_hub.filters import Filter
 from django_hub.logs import get_logger
 from django_hub.messages import Close
 from django_hub.receivers import receivers
+from django_hub.tallies import tallies
 from django_hub.wires.base import Outgoing, Wire
 
 logger = get_logger(__name__)
@@ -177,11 +179,15 @@ class Fanout:
             for connection in receivers(local.all, run.first):
                 connection.become(str(run.first.frame))
             return
+        told = tallies.fanned_out
+        began = 0.0 if told is None else perf_counter()
         made: dict[bool, list[Outgoing]] = {}
         for (kind, enveloped), wires in local.wires(run.first):
             if enveloped not in made:
                 made[enveloped] = _enveloped(entries) if enveloped else _raw(entries)
             for outgoing in made[enveloped]:
+                tallies.written += len(wires) * len(outgoing.frames)
+                tallies.written_bytes += len(wires) * outgoing.size
                 for start in range(0, len(wires), _WRITES):
                     kind.write_to_all(wires[start : start + _WRITES], outgoing)
                     await self._let_others()
@@ -189,6 +195,8 @@ class Fanout:
             _begin_anew(local)
         # Also where nobody is meant: to find that out took its time.
         await self._let_others()
+        if told is not None:
+            told(perf_counter() - began)
 
     def _due(self, run: _Run) -> list[Entry]:
         """Without those that are of before `begin`; the others' numbers count as written."""

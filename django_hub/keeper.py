@@ -13,6 +13,7 @@ from django_hub.logs import get_logger
 from django_hub.names import group_name
 from django_hub.notices import NOTICES
 from django_hub.stores.base import Store
+from django_hub.tallies import tallies
 
 logger = get_logger(__name__)
 
@@ -28,10 +29,13 @@ class Keeper:
 
     async def run(self, beat: Callable[[], Awaitable[None]], every: float) -> None:
         """Call ``beat`` and look, about ``every`` so many seconds, until cancelled."""
-        while True:
-            # Not all processes of a site at the same moment.
-            await asyncio.sleep(every * random.uniform(0.8, 1.0))  # noqa: S311
-            await self.once(beat)
+        try:
+            while True:
+                # Not all processes of a site at the same moment.
+                await asyncio.sleep(every * random.uniform(0.8, 1.0))  # noqa: S311
+                await self.once(beat)
+        finally:
+            _publish()
 
     async def once(self, beat: Callable[[], Awaitable[None]]) -> None:
         """Call ``beat`` and look, now. Whatever fails is logged, and the rest goes on."""
@@ -43,6 +47,7 @@ class Keeper:
                 away[str(error)] = None
             except Exception:
                 logger.exception("A beat failed; the next one follows")
+        _publish()
         if away:
             logger.warning("No beat: %s", "; ".join(away))
 
@@ -55,3 +60,8 @@ class Keeper:
     async def _bury(self, process: str, died: float, hubs: Collection[str]) -> None:
         # Nobody takes what is sent to it: senders would wait for its full channel.
         await self._layer.bury(process, died, [group_name(hub) for hub in (*hubs, NOTICES)])
+
+
+def _publish() -> None:
+    if tallies.publish is not None:
+        tallies.publish()

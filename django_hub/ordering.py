@@ -25,6 +25,7 @@ from django_hub.recent import Recent
 from django_hub.sequences import Sequence as Numbers
 from django_hub.stores.base import Store
 from django_hub.stores.ops import History, Number
+from django_hub.tallies import tallies
 
 logger = get_logger(__name__)
 
@@ -347,6 +348,7 @@ class Ordering:
             line.watch = None
 
     async def _ask(self, line: Line) -> None:
+        tallies.gaps += 1
         pauses = waits(first=_LATE)
         if not (line.begun or line.numbers.at):
             self._begin_client(line, line.numbers.first - 1)
@@ -373,6 +375,7 @@ class Ordering:
                 self._fill(line, history)
 
     async def _asked(self, line: Line, after: int) -> History | None:
+        tallies.history_reads += 1
         if not line.key:
             return await line.history(self._store, after)
         connection = self._fanout.get(line.hub, line.key)
@@ -391,6 +394,7 @@ class Ordering:
             ready = line.numbers.fill(
                 history.epoch, history.seq, entries_of(line.hub, history.epoch, history)
             )
+        tallies.resyncs += sum(entry.kind is Kind.RESYNC for entry in ready)
         passed: list[Entry] = []
         if (hub := self._hubs.get(line.hub)) is not None:
             if line.key:

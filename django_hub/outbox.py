@@ -14,8 +14,11 @@ from django_hub.logs import get_logger
 from django_hub.names import session_of
 from django_hub.stores.base import Store
 from django_hub.stores.ops import Address, Join, Number, Op, Outcome
+from django_hub.tallies import tallies
 
 logger = get_logger(__name__)
+
+_JOINS = {Outcome.DONE: "new", Outcome.RESUMED: "resumed"}
 
 
 class Outbox:
@@ -59,10 +62,13 @@ class Outbox:
                 break
         if failed:
             # Before these are counted: they are in the store as it is now.
+            tallies.reconnects["store"] += 1
             self.recovered()
         for op, outcome in zip(ops, applied.outcomes, strict=True):
             if outcome in (Outcome.DONE, Outcome.RESUMED):
                 self.accepted.add(op.hub)
+                if isinstance(op, Join):
+                    tallies.joins["again" if op.again else _JOINS[outcome]] += 1
         self._bells.ring(applied.wakes)
         for hub, log in applied.logs.items():
             self.began(hub, log)

@@ -11,6 +11,7 @@ from django_hub.exceptions import Unavailable
 from django_hub.layers.base import Layer, Message, Taker
 from django_hub.logs import get_logger
 from django_hub.parcels import unpack
+from django_hub.tallies import tallies
 
 logger = get_logger(__name__)
 
@@ -53,12 +54,14 @@ async def _pump(
     asked: Callable[[Message], None],
 ) -> None:
     pauses = waits()
+    away = False
     seen: dict[object, None] = {}
     while True:
         await taker.room()
         try:
             message = await layer.receive(channel)
         except Unavailable as error:
+            away = True
             logger.warning("Nothing comes on %s, for now: %s", channel, error)
             await asyncio.sleep(next(pauses))
             continue
@@ -67,6 +70,9 @@ async def _pump(
             await asyncio.sleep(next(pauses))
             continue
         pauses = waits()
+        if away:
+            away = False
+            tallies.reconnects["layer"] += 1
         heard()
         if message.get("type") == PING:
             continue

@@ -27,6 +27,7 @@ from django_hub.endings import end
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
+from django_hub.hearing import Hearing
 from django_hub.keeper import Keeper
 from django_hub.layers.base import ChannelFull, Layer
 from django_hub.layers.choice import get_layer
@@ -40,6 +41,7 @@ from django_hub.rechecks import Rechecks
 from django_hub.sender import Sender
 from django_hub.stores.base import Store
 from django_hub.stores.registry import get_store
+from django_hub.tallies import tallies
 from django_hub.unheard import drop_mail
 from django_hub.wires.choice import Wires
 
@@ -80,7 +82,7 @@ class Relay:
         self._refreshed = 0.0
         self._pinged = 0.0
         self._tidied: float | None = None
-        self._heard = True
+        self.hearing = Hearing(asyncio.get_running_loop().time)
         self._lost_at: float | None = None
         self._epoch = ""
         self._suspected: dict[str, int] | None = None
@@ -168,26 +170,24 @@ class Relay:
         if not self._tasks:
             # It is being stopped, and redis-py swallowed the keeper's cancellation: another one will come.
             return
-        if not self._heard:
+        if self.hearing.silence:
+            tallies.deaf += 1
             logger.warning("Nothing comes from the channel layer any more; listening to it anew")
             await end([self._tasks[0]])
             self._tasks[0] = _task(
-                pump(self._layer, self._process, self.ordering, self._hears, self.answers.take)
+                pump(self._layer, self._process, self.ordering, self.hearing.hear, self.answers.take)
             )
             await self.groups.refresh()
         # Before it is sent: it may be back before the layer says that it is gone.
-        self._heard = False
+        self.hearing.ask()
         try:
             await self._layer.send(self._process, {"type": PING})
         except ChannelFull:
-            self._heard = True  # busy, not deaf
+            self.hearing.excuse()  # busy, not deaf
         except Unavailable:
-            self._heard = True  # it could not speak
+            self.hearing.excuse()  # it could not speak
             raise
         self._pinged = now
-
-    def _hears(self) -> None:
-        self._heard = True
 
     def _recovered(self) -> None:
         """The store is back, perhaps without its data: do not wait for the next beat to find out."""
@@ -195,6 +195,10 @@ class Relay:
             self._suspected = self.outbox.accepted.now()
         if self._tasks and (self._looking is None or self._looking.done()):
             self._looking = _task(self.keeper.once(self.beat))
+
+    @property
+    def is_running(self) -> bool:
+        return bool(self._tasks)
 
     async def idle(self) -> None:
         """Return when nothing is under way here, and no event waits for an embedded worker."""
@@ -249,10 +253,12 @@ class Relay:
             if self._tidied is None:
                 self._tidied = self._refreshed
             await self.rechecks.begin(self._process)
-            self._heard = True
+            self.hearing.excuse()
             self._lost_at = None
             self._tasks = [
-                _task(pump(self._layer, self._process, self.ordering, self._hears, self.answers.take)),
+                _task(
+                    pump(self._layer, self._process, self.ordering, self.hearing.hear, self.answers.take)
+                ),
                 _task(self.keeper.run(self.beat, min(self._settings.BEAT, self._layer.group_expiry / 3))),
             ]
         finally:
@@ -314,9 +320,14 @@ def get_relay() -> Relay:
     return relay
 
 
+def relays() -> list[Relay]:
+    """All of this process, from any thread."""
+    return list(_relays.values())
+
+
 def is_anybody_here() -> bool:
     """Has any relay of this process clients?"""
-    return any(relay.clients for relay in list(_relays.values()))
+    return any(relay.clients for relay in relays())
 
 
 def _forget(*, setting: str, **_: Any) -> None:

@@ -20,6 +20,7 @@ from django_hub.exceptions import Unavailable, UnreadableEvent
 from django_hub.logs import get_logger
 from django_hub.stores.base import Store
 from django_hub.stores.ops import Claim, Commit, DeadLetter, Lease, Letter
+from django_hub.tallies import tallies
 
 logger = get_logger(__name__)
 
@@ -158,6 +159,7 @@ class HubService:
                     # A cancellation that is not ours, of a task the handler awaited, is a failure as any;
                     # and code that wants to end its process must not end all the others' sockets.
                     logger.exception("Event %d of hub %s failed: a dead letter", letter.position, claim.hub)
+                    tallies.dead_letters += 1
                     dead.append(dead_letter(claim.hub, letter, error))
                     self._refreshed = 0.0
                 done = letter.position

@@ -18,6 +18,7 @@ from django_hub.conf import get_settings
 from django_hub.delivery import send_reply
 from django_hub.endings import end
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
+from django_hub.handling import Handling
 from django_hub.layers.choice import get_layer
 from django_hub.listener import EMBEDDED, GRACE
 from django_hub.logs import get_logger
@@ -118,7 +119,8 @@ class HubEvents(AsyncConsumer):
             )
         relay = get_relay()
         keeping = [] if scope.get(EMBEDDED) else [asyncio.create_task(_keep(relay, settings.BEAT))]
-        service = HubService(self._hand_over, get_store(), relay.bells, settings.MAX_CONCURRENT_HUBS)
+        handling = Handling(self._hand_over, scope["channel"], type(self))
+        service = HubService(handling, get_store(), relay.bells, settings.MAX_CONCURRENT_HUBS)
         others: Batcher[dict[str, Any], None] = Batcher(self._dispatch_others, most=1)
         try:
             while True:

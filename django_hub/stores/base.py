@@ -207,6 +207,10 @@ class Store(Surveyed):
         """How many events wait in each of these hubs, those not committed included."""
 
     @abstractmethod
+    async def with_mail(self, after: str = "", most: int = 1000) -> list[str]:
+        """A page of the hubs with mail that is not committed, as `hubs`. Some may have none any more."""
+
+    @abstractmethod
     async def waiting(self) -> int:
         """How many hubs have mail that is not committed."""
 

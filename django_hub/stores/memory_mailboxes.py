@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import secrets
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -97,6 +98,10 @@ class MemoryMailboxes(MemoryState):
         with self._lock:
             found = {name: self._hubs.get(name) for name in hubs}
             return {name: len(hub.mail or ()) if hub else 0 for name, hub in found.items()}
+
+    async def with_mail(self, after: str = "", most: int = 1000) -> list[str]:
+        with self._lock:
+            return heapq.nsmallest(most, (name for name in self._with_mail if name > after))
 
     async def waiting(self) -> int:
         with self._lock:

@@ -103,6 +103,9 @@ class RedisMailboxes(RedisState):
         waiting = whole(hubs, await self._scripts.run_each(fill)) if hubs else []
         return dict.fromkeys(hubs, 0) | dict(waiting)
 
+    async def with_mail(self, after: str = "", most: int = 1000) -> list[str]:
+        return await self._page(self._mail_key, after, most)
+
     async def waiting(self) -> int:
         count, after = 0, ""
         while names := await self._page(self._mail_key, after, PAGE):

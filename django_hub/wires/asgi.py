@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from typing import Any, Self
 
 from django_hub.messages import Close
+from django_hub.tallies import tallies
 from django_hub.wires.base import Outgoing
 from django_hub.wires.queue import Latest, Queue
 
@@ -106,6 +107,7 @@ class AsgiWire:
             return False
         self._waiting.pop()
         self.dropped += 1
+        tallies.dropped += 1
         return True
 
     def abandon(self) -> list[str | bytes]:
@@ -187,7 +189,9 @@ class AsgiWire:
     def _queue(self, single: Outgoing) -> None:
         if self._waiting is None:
             self._waiting = Latest() if self.latest else Queue()
-        self.dropped += self._waiting.append(single)
+        dropped = self._waiting.append(single)
+        self.dropped += dropped
+        tallies.dropped += dropped
 
     def _remember(self, single: Outgoing) -> None:
         """Broken: what comes until its owner knows belongs to what was not delivered, the newest of it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Self
 
 from django_hub.messages import Close
+from django_hub.tallies import tallies
 from django_hub.wires.base import Outgoing, Wire
 
 
@@ -68,6 +69,7 @@ class HeldWire:
             return False
         self._size -= self._held.pop(0).size
         self.dropped += 1
+        tallies.dropped += 1
         return True
 
     def abandon(self) -> list[str | bytes]:

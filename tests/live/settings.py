@@ -16,3 +16,5 @@ if _pop := os.environ.get("LAYER_POP"):
     # No setting of the layer's, but it is what an idle time-out is measured by.
     channels_redis.core.RedisChannelLayer.brpop_timeout = float(_pop)
     SILENCED_SYSTEM_CHECKS = ["django_hub.E001"]  # it knows the usual five seconds only
+if _urls := os.environ.get("URLCONF"):
+    ROOT_URLCONF = _urls

@@ -1,0 +1,57 @@
+"""Handling: what is done around every event's handler, beside handing it over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from django_hub import spans
+from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
+from django_hub.signals import announce
+from django_hub.tallies import tallies
+
+#: What events are called in metrics and spans.
+KINDS: dict[type[Event], str] = {
+    Joined: "joined",
+    Message: "message",
+    Left: "left",
+    Lost: "lost",
+    Resumed: "resumed",
+    Updated: "updated",
+}
+
+
+class Handling:
+    """Calls ``handle`` with each event: counted, measured and traced where somebody does that, and
+    announced to receivers of ``sender``'s signals. Raises what ``handle`` raises."""
+
+    def __init__(self, handle: Callable[[Event], Awaitable[None]], channel: str, sender: type) -> None:
+        self._handle = handle
+        self._channel = channel
+        self._sender = sender
+
+    async def __call__(self, event: Event) -> None:
+        kind = KINDS[type(event)]
+        tallies.events[self._channel, kind] += 1
+        if isinstance(event, Left) and event.reason == "lost":
+            # The server that would have counted it is no more.
+            tallies.leaves["lost"] += 1
+        told = tallies.handled
+        began = 0.0 if told is None else time.perf_counter()
+        waited = 0.0 if told is None else max(0.0, time.time() - event.at)
+        try:
+            with spans.handling(self._channel, kind, event):
+                await self._handle(event)
+        except BaseException as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # The worker ends: another one handles it.
+                raise
+            tallies.failures[self._channel, kind] += 1
+            await announce(self._sender, event, error)
+            raise
+        else:
+            if told is not None:
+                told(self._channel, kind, waited, time.perf_counter() - began)
+            await announce(self._sender, event)
