@@ -1368,10 +1368,14 @@ class StoreContract:
         assert await store.waiting_in([]) == {}
         await store.apply([join(hub="one"), join(hub="other"), post(1, hub="other")])
         assert await store.waiting_in(["one", "other", "none"]) == {"one": 1, "other": 2, "none": 0}
+        assert await store.with_mail() == ["one", "other"]
+        assert await store.with_mail(most=1) == ["one"]
+        assert await store.with_mail(after="one") == ["other"]
         (claim,) = await store.claim(["one"], "w1")
         assert await store.waiting_in(["one"]) == {"one": 1}, "what is in hand is not handled yet"
         await store.commit([Commit("one", claim.token, claim.batch[-1].position)])
         assert await store.waiting_in(["one", "other"]) == {"one": 0, "other": 2}
+        assert "other" in await store.with_mail(), "the one may be still named"
 
     async def test_its_epoch_stays(self, store):
         epoch = await store.epoch()
