@@ -15,7 +15,6 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from django_hub.limits import Limits
@@ -37,6 +36,8 @@ _KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "bool | None": ("True, False or None", (bool, type(None))),
     "tuple[str, ...]": ("a tuple of texts", (tuple, list)),
 }
+
+_NOTHING: dict[str, Any] = {}
 
 # Settings whose 0 means: none.
 _ZERO = ("HISTORY_SIZE", "HISTORY_TTL", "PROXIES")
@@ -119,12 +120,25 @@ class Settings:
 
 def get_settings() -> Settings:
     """DJANGO_HUB as it is now. Raises `ImproperlyConfigured`, saying what to change."""
-    return _read()
+    given = getattr(django_settings, "DJANGO_HUB", _NOTHING)
+    if given is not _last.given:
+        _last.settings = _read(given)
+        _last.given = given
+    return _last.settings
 
 
-@functools.lru_cache(maxsize=1)
-def _read() -> Settings:
-    given = getattr(django_settings, "DJANGO_HUB", {})
+class _Last:
+    """What was read, for as long as the setting is that same object. `setting_changed` would not do: a plain
+    assignment does not send it."""
+
+    given: Any = _NOTHING
+    settings = Settings()
+
+
+_last = _Last()
+
+
+def _read(given: Any) -> Settings:
     if not isinstance(given, dict):
         raise ImproperlyConfigured(f"DJANGO_HUB is a dict; got {type(given).__name__}.")
     known = {field.name: field for field in fields(Settings)}
@@ -179,11 +193,3 @@ def _imported_encoder(path: str) -> type[json.JSONEncoder]:
             f"DJANGO_HUB['JSON_ENCODER'] must name a subclass of json.JSONEncoder; got {path!r}."
         )
     return encoder
-
-
-def _forget(*, setting: str, **_: Any) -> None:
-    if setting == "DJANGO_HUB":
-        _read.cache_clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="django_hub.conf")
