@@ -128,7 +128,7 @@ def get_settings() -> Settings:
 
 
 class _Last:
-    """What was read, for as long as the setting is that same object. `setting_changed` would not do: a plain
+    """What was read, for as long as the setting is that same object. `setting_changed` would not do: an
     assignment does not send it."""
 
     given: Any = _NOTHING

@@ -32,7 +32,11 @@ Command().handle(channels=["chat-events"])
 
 @pytest.mark.parametrize(
     ("layer", "messages"),
-    [("core", 2_000), pytest.param("core", 10_000, marks=pytest.mark.heavy), ("pubsub", 2_000)],
+    [
+        ("core", 2_000),
+        pytest.param("core", 10_000, marks=pytest.mark.heavy),
+        pytest.param("pubsub", 2_000, marks=pytest.mark.heavy),
+    ],
 )
 async def test_every_message_is_handled_once_and_heard_once_in_one_order(
     start: Start, layer: str, messages: int
@@ -165,6 +169,7 @@ async def test_a_broker_that_is_restarted_costs_no_socket(
     await eventually(both_here, timeout=PATIENCE)
 
 
+@pytest.mark.heavy
 async def test_a_server_that_was_stopped_for_long_and_goes_on_has_its_members_back(start: Start) -> None:
     site = await start()
     paused, other = site.servers

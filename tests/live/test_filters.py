@@ -38,7 +38,8 @@ WAYS: list[tuple[dict[str, Any], set[str]]] = [
 ROUNDS = 20
 
 
-@pytest.mark.parametrize("layer", ["core", pytest.param("pubsub", marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("layer", ["core", "pubsub"])
 async def test_each_hears_exactly_what_is_for_it_in_order(start: Start, layer: str) -> None:
     site = await start(layer=layer)
     clients = {

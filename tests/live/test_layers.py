@@ -14,7 +14,8 @@ from tests.live.site import PATIENCE, UNIT, Site, Start, assert_in_order, said, 
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.mark.parametrize("layer", ["core", pytest.param("pubsub", marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("layer", ["core", "pubsub"])
 async def test_a_layer_with_room_for_five_messages_costs_none(start: Start, layer: str) -> None:
     # The pub/sub layer has no bound, and takes the setting without a word.
     site = await start(layer=layer, config={"capacity": 5})
