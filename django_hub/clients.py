@@ -198,6 +198,10 @@ class Clients:
             self._let_go()
         return [self.leave(connection, departure) for connection in self._fanout]
 
+    def send_away(self, connection: Connection) -> None:
+        """As `leave`, and close the socket: the server ends, and its client is to go to another one."""
+        self._ended(connection, Departure(reason="shutdown", code=closes.SERVICE_RESTART))
+
     def close_replaced(self, hub: str, address: Address, resumed: bool) -> None:
         """Close a socket, here or elsewhere, whose client id a newer connection has.
 
