@@ -28,7 +28,9 @@ def uvicorn_on_uvloop(*args: object) -> WebServer:
 
 
 Kind = Callable[..., WebServer]
-kinds = pytest.mark.parametrize("kind", [daphne, uvicorn, uvicorn_on_uvloop])
+kinds = pytest.mark.parametrize(
+    "kind", [daphne, uvicorn, pytest.param(uvicorn_on_uvloop, marks=pytest.mark.heavy)]
+)
 
 
 @pytest.fixture
@@ -52,7 +54,8 @@ class Early:
 def is_refused(server: WebServer) -> bool:
     try:
         socket.create_connection((server.host, server.port)).close()
-    except ConnectionRefusedError:
+    except ConnectionError:
+        # One that came as it stopped to listen was not refused, but reset.
         return True
     return False
 
@@ -67,9 +70,9 @@ async def close_code(client: ClientConnection) -> int | None:
 
 @kinds
 async def test_clients_go_elsewhere_one_after_another_and_miss_nothing(site: Site, kind: Kind) -> None:
-    leaving = await site.add_server(kind)
-    there = await site.add_server(uvicorn)
-    worker = await site.add_worker()
+    leaving, there, worker = await asyncio.gather(
+        site.add_server(kind), site.add_server(uvicorn), site.add_worker()
+    )
     anna = await Talker("anna").come(there)
     talkers = [await Talker(f"t{number}").come(leaving) for number in range(5)]
     raw = await site.stack.enter_async_context(connect(leaving.ws_url("/ws/garden/?name=raw")))
@@ -136,14 +139,3 @@ async def test_it_ends_at_once_when_told_again(broker: Broker, kind: Kind) -> No
         assert await server.wait(10 * UNIT) in (0, -signal.SIGTERM)
         for talker in talkers:
             assert await talker.closed() in (1006, 1012)
-
-
-@kinds
-async def test_without_clients_it_ends_at_once(broker: Broker, kind: Kind) -> None:
-    site = Site(broker, app=APP, DRAIN=600.0)
-    async with site.stack:
-        server = await site.add_server(kind)
-        talker = await Talker("anna").come(server)
-        await talker.leave()
-        server.signal(signal.SIGTERM)
-        assert await server.wait(10 * UNIT) in (0, -signal.SIGTERM)
