@@ -198,6 +198,12 @@ class Clients:
             self._let_go()
         return [self.leave(connection, departure) for connection in self._fanout]
 
+    def send_away(self, connection: Connection) -> None:
+        """As `leave`, and close the socket: the server ends, and its client is to go to another one."""
+        # First: who has left is written nothing any more but a Close, so that it would not hear why.
+        connection.close(closes.SERVICE_RESTART, "the server restarts")
+        self._ended(connection, Departure(reason="shutdown", code=closes.SERVICE_RESTART))
+
     def close_replaced(self, hub: str, address: Address, resumed: bool) -> None:
         """Close a socket, here or elsewhere, whose client id a newer connection has.
 

@@ -40,7 +40,7 @@ _KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
 _NOTHING: dict[str, Any] = {}
 
 # Settings whose 0 means: none.
-_ZERO = ("HISTORY_SIZE", "HISTORY_TTL", "PROXIES")
+_ZERO = ("DRAIN", "HISTORY_SIZE", "HISTORY_TTL", "PROXIES")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,9 @@ class Settings:
     ``MAX_CONCURRENT_HUBS``: hubs a worker handles side by side.
     ``EMBEDDED_WORKER``: run the ``channel`` application inside the server; ``None``: with the in-memory
     layer only. ``JSON_ENCODER``: dotted path of the encoder for dicts and `Json`.
-    ``SHUTDOWN_GRACE``: how long a stopping server or worker may take to tidy up.
+    ``SHUTDOWN_GRACE``: how long a stopping server or worker may take to tidy up. ``DRAIN``: before that, on
+    SIGTERM, a server takes no new clients and tells those it has to go elsewhere, spread over so many
+    seconds; 0: all at once.
     ``RECHECK``: so often all logged in clients are checked whether they still may be here, beside what
     signals tell of changes; ``None``: never.
     ``METRICS``: keep Prometheus' metrics, with the extra ``metrics``; ``METRICS_TOKEN``: who brings it may
@@ -87,6 +89,7 @@ class Settings:
     EMBEDDED_WORKER: bool | None = None
     JSON_ENCODER: str = "django.core.serializers.json.DjangoJSONEncoder"
     SHUTDOWN_GRACE: float = 5.0
+    DRAIN: float = 0.0
     METRICS: bool = False
     METRICS_TOKEN: str = ""
     TRACING: bool = False

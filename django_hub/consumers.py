@@ -255,6 +255,8 @@ class HubConsumer(Access, AsyncConsumer):
 
     async def _introduce(self) -> Refused | None:
         """Ask the hooks who this is and whether it may join; a refusal, or None."""
+        if self._relay.draining:
+            return Refused(closes.SERVICE_RESTART, "the server restarts")
         try:
             self.hub = require_hub_name(await self.get_hub())
             await self._redeem()

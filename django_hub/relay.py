@@ -26,6 +26,7 @@ from django_hub.connection import Departure
 from django_hub.endings import end
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.fanout import Fanout
+from django_hub.farewells import say_farewell
 from django_hub.groups import Groups
 from django_hub.hearing import Hearing
 from django_hub.keeper import Keeper
@@ -74,7 +75,9 @@ class Relay:
         #: Asks of hub and subject: see `Store.bans`.
         self.bans: Batcher[tuple[str, str], str | Damaged | None] = Batcher(store.bans)
         self.keeper = Keeper(store, self.bells, layer)
-        self.wires = Wires(self.shut_down, settings.WIRES)
+        self.wires = Wires(self.shut_down, settings.WIRES, self.drain if settings.DRAIN else None)
+        #: The server is about to end: who comes is to go elsewhere.
+        self.draining = False
         self._layer = layer
         self._settings = settings
         self._process = ""
@@ -233,6 +236,12 @@ class Relay:
                 await self.close()
         except TimeoutError:
             logger.warning("Not all was tidied up in SHUTDOWN_GRACE seconds; leases do the rest")
+
+    async def drain(self) -> None:
+        """The server is to end: take no new clients, and send those here away, spread over ``DRAIN``."""
+        self.draining = True
+        logger.info("%d clients go elsewhere, within %s seconds", len(self.clients), self._settings.DRAIN)
+        await say_farewell(self.fanout, self.clients.send_away, self._settings.DRAIN)
 
     async def _start(self) -> str:
         if not self._tasks:

@@ -118,6 +118,7 @@ WRONG_TYPES = {
     "EMBEDDED_WORKER": 1,
     "JSON_ENCODER": DjangoJSONEncoder,
     "SHUTDOWN_GRACE": [],
+    "DRAIN": "10",
     "RECHECK": "600",
     "METRICS": "yes",
     "METRICS_TOKEN": 1,

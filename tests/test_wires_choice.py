@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import signal
 import socket
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from django_hub.wires.choice import Wires
 from django_hub.wires.daphne import DaphneTlsWire, DaphneWire
 from django_hub.wires.direct import DirectWire
 from django_hub.wires.uvicorn import LegacyUvicornWire, UvicornWire
+from tests.sockets import until
 
 
 async def nobody_leaves() -> None:
@@ -117,6 +119,89 @@ def needed_of(protocol: Any) -> tuple[str, ...]:
 
 def test_there_is_a_wire_for_each_name_that_may_be_set() -> None:
     assert tuple(choice._SERVERS) == conf.WIRES
+
+
+# The end of the server
+
+
+class Listener:
+    """What of an asyncio.Server is relied on."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class ServerOfUvicorn:
+    """What of uvicorn's server object is relied on."""
+
+    def __init__(self) -> None:
+        self.servers = [Listener(), Listener()]
+        self.heard: list[int] = []
+
+    def handle_exit(self, number: int, frame: Any) -> None:
+        self.heard.append(number)
+
+
+@pytest.fixture
+def sigterm() -> Iterator[Any]:
+    """Whoever listens to SIGTERM is put back in the end."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield functools.partial(signal.signal, signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+
+
+async def test_on_sigterm_a_server_stops_to_listen_then_drains_then_hears_it(
+    sigterm: Any, of_uvicorn: Any
+) -> None:
+    server = ServerOfUvicorn()
+    sigterm(server.handle_exit)
+    states: list[tuple[list[bool], list[int]]] = []
+
+    async def drain() -> None:
+        states.append(([listener.closed for listener in server.servers], list(server.heard)))
+
+    wires = Wires(nobody_leaves, drain=drain)
+    # Each further client changes nothing.
+    for _ in range(3):
+        wires.wire_for(uvicorn_send(of_uvicorn))
+    signal.raise_signal(signal.SIGTERM)
+    await until(lambda: server.heard == [signal.SIGTERM])
+    assert states == [([True, True], [])]
+
+
+async def test_what_has_no_listeners_is_drained_all_the_same(sigterm: Any, of_uvicorn: Any) -> None:
+    heard: list[int] = []
+    drained = asyncio.Event()
+    sigterm(lambda number, frame: heard.append(number))
+
+    async def drain() -> None:
+        drained.set()
+
+    Wires(nobody_leaves, drain=drain).wire_for(uvicorn_send(of_uvicorn))
+    signal.raise_signal(signal.SIGTERM)
+    await until(lambda: heard == [signal.SIGTERM])
+    assert drained.is_set()
+
+
+async def test_that_nobody_listens_to_sigterm_is_said_once(
+    sigterm: Any, of_uvicorn: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sigterm(signal.SIG_DFL)
+    wires = Wires(nobody_leaves, drain=nobody_leaves)
+    for _ in range(3):
+        wires.wire_for(uvicorn_send(of_uvicorn))
+    assert caplog.text.count("DRAIN has no effect") == 1
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+async def test_without_drain_sigterm_is_the_servers(sigterm: Any, of_uvicorn: Any) -> None:
+    server = ServerOfUvicorn()
+    theirs = server.handle_exit
+    sigterm(theirs)
+    Wires(nobody_leaves).wire_for(uvicorn_send(of_uvicorn))
+    assert signal.getsignal(signal.SIGTERM) is theirs
 
 
 # Daphne

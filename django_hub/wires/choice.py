@@ -10,10 +10,12 @@ from django_hub.logs import get_logger
 from django_hub.wires import daphne, inbox, uvicorn
 from django_hub.wires.asgi import AsgiWire
 from django_hub.wires.base import Unfamiliar, Wire
+from django_hub.wires.sigterm import put_off_sigterm
 
 logger = get_logger(__name__)
 
 _Leave = Callable[[], Awaitable[None]]
+_Drain = Callable[[], Awaitable[None]]
 
 _SERVERS = {"daphne": daphne, "uvicorn": uvicorn}
 
@@ -21,11 +23,15 @@ _SERVERS = {"daphne": daphne, "uvicorn": uvicorn}
 class Wires:
     """Chooses wires for the clients of one relay; ``leave`` is called when their server ends.
 
-    ``allowed``: the servers that may be gone past (DJANGO_HUB["WIRES"]).
+    ``allowed``: the servers that may be gone past (DJANGO_HUB["WIRES"]). ``drain`` is called on SIGTERM,
+    when the server has been made to take no more connections; it hears of SIGTERM when that is done.
     """
 
-    def __init__(self, leave: _Leave, allowed: Collection[str] = tuple(_SERVERS)) -> None:
+    def __init__(
+        self, leave: _Leave, allowed: Collection[str] = tuple(_SERVERS), drain: _Drain | None = None
+    ) -> None:
         self._leave = leave
+        self._drain = drain
         self._allowed = allowed
         self._daphne_told = False
         self._unfamiliar: set[str] = set()
@@ -44,6 +50,9 @@ class Wires:
             protocol = server.find_protocol(own)
             if protocol is None:
                 continue
+            if self._drain is not None:
+                self._put_off_sigterm(self._drain, server.stop_listening)
+                self._drain = None
             if server is daphne:
                 self._tell_daphne()
                 self._bound_inbox(protocol)
@@ -69,6 +78,17 @@ class Wires:
         if not self._daphne_told:
             self._daphne_told = True
             daphne.before_shutdown(self._leave)
+
+    def _put_off_sigterm(self, drain: _Drain, stop_listening: Callable[[Any], None]) -> None:
+        async def work(handler: Any) -> None:
+            stop_listening(handler)
+            await drain()
+
+        if not put_off_sigterm(work):
+            logger.warning(
+                "DRAIN has no effect: this thread hears no signals, as under runserver, or nobody listens "
+                "to SIGTERM."
+            )
 
     def _bound_inbox(self, protocol: Any) -> None:
         try:

@@ -258,6 +258,17 @@ def before_shutdown(leave: Callable[[], Awaitable[None]]) -> None:
     reactor.addSystemEventTrigger("before", "shutdown", leaving)
 
 
+def stop_listening(_handler: Any) -> None:
+    """Have Daphne take no more connections; those there are stay."""
+    from twisted.internet import reactor as running
+    from twisted.internet.interfaces import IListeningPort
+
+    reactor: Any = running
+    for port in reactor.getReaders():
+        if IListeningPort.providedBy(port):
+            port.stopListening()
+
+
 async def _quietly(leave: Callable[[], Awaitable[None]]) -> None:
     try:
         await leave()

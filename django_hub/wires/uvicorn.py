@@ -10,6 +10,7 @@ Relied on, as of uvicorn 0.54 with websockets 17.4 and wsproto 1.3.2, on which i
   ``is_closing``, ``abort``, ``get_extra_info``;
 - of ``websockets-sansio`` and ``wsproto``: ``handshake_complete``, ``close_sent``, ``disconnected``, and
   the event ``writable``, set while the transport does not ask to pause, and when the connection is lost;
+- its handler of SIGTERM is a method of an object that has ``servers``, each with ``close``;
 - of ``websockets``: ``state``, which is ``State.OPEN`` between the handshake and the first close frame and
   ``State.CONNECTING`` before, ``resume_writing``, and the future ``connection_lost_waiter``.
 
@@ -163,6 +164,12 @@ def find_protocol(send: Any) -> Any | None:
     """uvicorn's protocol object behind its own `send`, or None where it is another server's."""
     protocol = getattr(send, "__self__", None)
     return protocol if type(protocol).__module__.partition(".")[0] == "uvicorn" else None
+
+
+def stop_listening(handler: Any) -> None:
+    """Have uvicorn take no more connections; those there are stay. ``handler``: its own for SIGTERM."""
+    for server in getattr(getattr(handler, "__self__", None), "servers", ()):
+        server.close()
 
 
 def make(

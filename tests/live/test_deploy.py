@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import shutil
 import subprocess
@@ -13,59 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from django_hub.conf import Settings
 from tests.live.chat import ChatClient
-from tests.live.servers import ROOT, Broker, Server, WebServer, daphne, uvicorn
+from tests.live.nginx import PAGE, Nginx, blocks, needs_nginx
+from tests.live.servers import Broker, daphne, uvicorn
 from tests.live.site import UNIT, Site
 
-PAGE = (ROOT / "docs/howto/deploy.md").read_text()
-
-# Where Debian has it, it is not on everybody's path.
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
 SYSTEMD = shutil.which("systemd-analyze")
 
 
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    assert found, f"the page has no block of {language}"
-    return found
-
-
-class Nginx(Server):
-    """nginx with the page's block; only its addresses are others."""
-
-    def __init__(self, folder: Path, servers: list[WebServer]) -> None:
-        super().__init__("nginx")
-        self._folder = folder
-        self._servers = servers
-
-    def command(self) -> list[str]:
-        site = blocks("nginx")[0]
-        for theirs, ours in {
-            "listen 80;": f"listen {self.host}:{self.port};",
-            "unix:/run/mysite/web1.sock;": f"{self._servers[0].host}:{self._servers[0].port};",
-            "unix:/run/mysite/web2.sock;": f"{self._servers[1].host}:{self._servers[1].port};",
-            "/srv/mysite/staticfiles/": f"{self._folder}/",
-        }.items():
-            assert site.count(theirs) == 1, f"the page's nginx block has no {theirs!r}"
-            site = site.replace(theirs, ours)
-        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        paths = " ".join(f"{kind}_temp_path {self._folder}/{kind};" for kind in kinds)
-        # Started by root it would be another user, who may not read what belongs to the tests.
-        user = "user root;" if os.geteuid() == 0 else ""
-        file = self._folder / "nginx.conf"
-        file.write_text(
-            f"daemon off; {user} pid {self._folder}/pid; error_log stderr;\n"
-            f"events {{}}\nhttp {{ access_log off; {paths}\n{site}\n}}\n"
-        )
-        return [str(NGINX), "-c", str(file), "-p", str(self._folder), "-e", "stderr"]
-
-    def ws_url(self, path: str = "/") -> str:
-        return f"ws://{self.host}:{self.port}{path}"
-
-
 @pytest.mark.heavy
-@pytest.mark.may_skip
-@pytest.mark.skipif(NGINX is None, reason="no nginx here")
+@needs_nginx
 async def test_the_nginx_of_the_page_serves_a_site(broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "site.css").write_text("static")
     site = Site(broker)
@@ -136,3 +93,13 @@ def test_systemd_takes_the_units_of_the_page(tmp_path: Path) -> None:
 
 def test_the_page_names_no_module_that_python_has_itself() -> None:
     assert not set(re.findall(r"(\w+)\.(?:asgi|settings)\b", PAGE)) & sys.stdlib_module_names
+
+
+def test_the_page_gives_a_server_the_time_it_takes_to_end() -> None:
+    drain = int(re.findall(r'"DRAIN": (\d+)', PAGE)[0])
+    servers_own = {int(seconds) for seconds in re.findall(r'graceful-shutdown"?,? "?(\d+)', PAGE)}
+    stops = [int(seconds) for seconds in re.findall(r"TimeoutStopSec=(\d+)", blocks("ini")[1])]
+    stops += [int(seconds) for seconds in re.findall(r"stop_grace_period: (\d+)s", PAGE)]
+    assert servers_own
+    assert len(stops) == 3
+    assert min(stops) > drain + max(servers_own) + Settings().SHUTDOWN_GRACE
