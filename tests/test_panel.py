@@ -72,7 +72,8 @@ async def test_events_as_they_are_handled(world: World, operator: User) -> None:
     events: list[Any] = []
     while len(events) < 2:
         events += (await shown(socket, "events"))["events"]
-    assert [(event["kind"], event["text"]) for event in events] == [
+    told = [(event["kind"], event["text"]) for event in events]
+    assert told == [
         ("joined", ""),
         ("message", "<b>hi\x1b"),
     ]
