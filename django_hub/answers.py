@@ -25,6 +25,9 @@ logger = get_logger(__name__)
 ASK = "hub.ask"
 ANSWER = "hub.answer"
 
+# What is told of a client.
+CLIENT = ("address", "queue", "bytes", "dropped")
+
 # Things asked about in one question, and questions under way.
 MOST = 100
 _AT_ONCE = 8
@@ -32,6 +35,19 @@ _AT_ONCE = 8
 _COUNTED = 10.0
 # Hubs looked at between two turns of the loop.
 _SLICE = 2000
+
+
+def fits(question: list[Any], answer: object) -> bool:
+    """Whether it is an answer to that; one of a server of another version may be none."""
+    match question, answer:
+        case ["hubs", names, _], {"messages": int(), "of": list(of), "largest": list(largest)}:
+            counted = len(of) == len(names) and all(isinstance(count, int) for count in of)
+            return counted and all(isinstance(name, str) for name in largest)
+        case ["clients", _, keys], list(told):
+            return len(told) == len(keys) and all(
+                each is None or (isinstance(each, list) and len(each) == len(CLIENT)) for each in told
+            )
+    return False
 
 
 class Answers:

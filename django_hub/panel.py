@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import json
 import weakref
+from dataclasses import asdict
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -126,7 +127,7 @@ class Panel:
                     await asyncio.sleep(_EVERY)
         except Exception:
             logger.exception("The admin's page shows nothing any more; its visitors come back")
-            for visitor in self._visitors:
+            for visitor in list(self._visitors):
                 await visitor.close(closes.FAILED, "it failed")
         finally:
             self._task = None
@@ -164,7 +165,7 @@ class Panel:
             names = await _names({member["user"] for member in members if member["user"] is not None})
             for member in members:
                 member["username"] = names.get(member["user"])
-        picture["sight"] = {"hub": sight.hub, "search": sight.search, "after": sight.after}
+        picture["sight"] = asdict(sight)
         await hub_broadcast(PANEL, picture, only=ids, droppable=True, key="picture")
 
     async def _show_events(self, hub: str, ids: list[str]) -> None:

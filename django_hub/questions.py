@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from django_hub.answers import ANSWER, ASK
+from django_hub.answers import ANSWER, ASK, fits
 from django_hub.backoff import waits
 from django_hub.endings import end
 from django_hub.exceptions import Unavailable
@@ -51,7 +51,7 @@ class Questions:
 
     async def ask(self, questions: Mapping[str, list[Any]]) -> dict[str, Any]:
         """The answers of relays, by their channels, to the question of each. One that does not answer
-        within a second is left out, and is not asked for some rounds."""
+        within a second, or with what is no answer to it, is left out, and not asked for some rounds."""
         asked: dict[str, asyncio.Future[Any]] = {}
         numbers = []
         for process, question in questions.items():
@@ -73,8 +73,9 @@ class Questions:
             del self._waiting[number]
         answers = {}
         for process, future in asked.items():
-            if future.done() and not future.cancelled():
-                answers[process] = future.result()
+            answer = future.result() if future.done() and not future.cancelled() else None
+            if answer is not None and fits(questions[process], answer):
+                answers[process] = answer
                 self._silent.pop(process, None)
             else:
                 self._silent[process] = _SKIPPED
@@ -93,4 +94,8 @@ class Questions:
                 continue
             future = self._waiting.get(str(message.get("number")))
             if message.get("type") == ANSWER and future is not None and not future.done():
-                future.set_result(json.loads(message["answer"]))
+                try:
+                    future.set_result(json.loads(message["answer"]))
+                except (KeyError, TypeError, ValueError, RecursionError) as error:
+                    logger.warning("An answer that can't be read was dropped: %s", error)
+                    future.cancel()

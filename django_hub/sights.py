@@ -6,10 +6,12 @@ Each is bounded: at most `SHOWN` hubs, or members of one hub, however many there
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+from django_hub.answers import CLIENT
 from django_hub.events import Event, Left, Lost, Message, read_body
 from django_hub.exceptions import UnreadableEvent
 from django_hub.members import Member
@@ -18,6 +20,8 @@ from django_hub.questions import Questions
 from django_hub.stores.base import Store
 from django_hub.stores.ops import DeadLetter
 from django_hub.stores.survey import Handled, HubSurvey
+
+T = TypeVar("T")
 
 SHOWN = 50
 # Relays asked, hubs with mail looked at, dead letters shown.
@@ -31,23 +35,25 @@ _TEXT = 500
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What is looked at: one ``hub``, or, where it is ``""``, all those whose name begins with ``search``
-    (``""``: the busiest). ``after``: the page behind this name or client id."""
+    """What is looked at: one ``hub``, or, where it is ``""``, all those whose name begins with ``search``,
+    in the order of their names; where that is ``""``, too, and not ``by_name``, the busiest. ``after``: the
+    page behind this name or client id. The busiest have none: their order is another each second."""
 
     hub: str = ""
     search: str = ""
     after: str = ""
+    by_name: bool = False
 
     @classmethod
     def read(cls, value: object) -> Sight:
         """Raises `ValueError` for what is none."""
         match value:
-            case {"hub": str(hub), "search": str(search), "after": str(after)}:
+            case {"hub": str(hub), "search": str(search), "after": str(after), "by_name": bool(by_name)}:
                 for name in (hub, search, after):
                     if name:
                         require_hub_name(name)
-                return cls(hub, search, after)
-        raise ValueError('expected {"hub": text, "search": text, "after": text}')
+                return cls(hub, search, after, by_name)
+        raise ValueError('expected {"hub": text, "search": text, "after": text, "by_name": bool}')
 
 
 class Viewer:
@@ -67,11 +73,12 @@ class Viewer:
     async def _overview(self, sight: Sight) -> dict[str, Any]:
         store = self._store
         processes = await store.processes(_RELAYS)
-        named = bool(sight.search or sight.after)
+        named = bool(sight.search or sight.after or sight.by_name)
         now = time.monotonic()
         names: list[str]
+        following = ""
         if named:
-            names = await self._named(sight)
+            names, following = await self._named(sight)
         else:
             names = list(dict.fromkeys([*await store.busy(_BUSY), *self._largest]))
         states = await store.survey(names[: _BUSY + SHOWN])
@@ -99,16 +106,19 @@ class Viewer:
                 "rate": sum(self._rate(p, "", a["messages"]) for p, a in answers.items()),
             },
             "hubs": [self._row(state, at, answers) for at, state in enumerate(states)],
-            "more": len(states) == SHOWN and totals.hubs > SHOWN,
+            "next": following,
+            "rest": 0 if named or len(states) < SHOWN else max(0, totals.hubs - SHOWN),
         }
 
-    async def _named(self, sight: Sight) -> list[str]:
-        names = []
-        if sight.search and not sight.after and await self._store.hub(sight.search):
-            names.append(sight.search)
-        # The order of names is that of their characters: those that begin alike are together.
-        records = await self._store.hubs(max(sight.after, sight.search), SHOWN)
-        return [*names, *(r.name for r in records if r.name.startswith(sight.search))][:SHOWN]
+    async def _named(self, sight: Sight) -> tuple[list[str], str]:
+        exact = None
+        if sight.search and not sight.after:
+            exact = await self._store.hub(sight.search)
+        return _paged(
+            [exact.name] if exact else [],
+            [hub.name for hub in await _begun(self._store.hubs, lambda hub: hub.name, sight)],
+            str,
+        )
 
     def _row(self, state: HubSurvey, at: int, answers: dict[str, Any]) -> dict[str, Any]:
         came = sum(self._rate(p, state.name, answer["of"][at]) for p, answer in answers.items())
@@ -117,11 +127,11 @@ class Viewer:
     async def _hub(self, sight: Sight) -> dict[str, Any]:
         store = self._store
         (state,) = await store.survey([sight.hub])
-        members = await store.members(sight.hub, sight.after or sight.search, SHOWN)
-        if sight.search:
-            exact = None if sight.after else await store.member(sight.hub, sight.search)
-            members = [m for m in members if m.client_id.startswith(sight.search)]
-            members = ([exact] if exact else []) + members
+        exact = None
+        if sight.search and not sight.after:
+            exact = await store.member(sight.hub, sight.search)
+        found = await _begun(partial(store.members, sight.hub), lambda member: member.client_id, sight)
+        members, following = _paged([exact] if exact else [], found, lambda member: member.client_id)
         processes = await store.processes(_RELAYS)
         answers = await self._questions.ask({each: ["hubs", [sight.hub], False] for each in processes})
         details = await self._details(sight.hub, members)
@@ -132,7 +142,7 @@ class Viewer:
             "silent": len(processes) - len(answers),
             "state": self._row(state, 0, answers),
             "members": [_shown(m) | details.get(m.connection, _NOTHING) for m in members],
-            "more": len(members) >= SHOWN,
+            "next": following,
             "dead": [dead_letter(letter) for letter in reversed(letters[-_DEAD:])],
         }
 
@@ -148,7 +158,7 @@ class Viewer:
         }
         answers = await self._questions.ask(questions)
         return {
-            connection: dict(zip(_NOTHING, answer, strict=True))
+            connection: dict(zip(CLIENT, answer, strict=True))
             for process, told in answers.items()
             for connection, answer in zip(at[process], told, strict=True)
             if answer is not None
@@ -163,7 +173,31 @@ class Viewer:
         return round(max(0, count - last) / (now - before), 2) if before and now > before else 0.0
 
 
-_NOTHING: dict[str, Any] = {"address": "", "queue": None, "bytes": None, "dropped": None}
+async def _begun(
+    page: Callable[[str, int], Awaitable[Sequence[T]]], name: Callable[[T], str], sight: Sight
+) -> list[T]:
+    """What follows in the order of names and begins as it is looked for; one more than is shown, or all."""
+    found: list[T] = []
+    after = max(sight.after, sight.search)
+    # A page may be short without being the last; only one with nothing in it is that.
+    while len(found) <= SHOWN and (some := await page(after, SHOWN + 1)):
+        # The order of names is that of their characters: those that begin alike are together.
+        alike = [each for each in some if name(each).startswith(sight.search)]
+        found += alike
+        if len(alike) < len(some):
+            break
+        after = name(some[-1])
+    return found
+
+
+def _paged(exact: list[T], found: list[T], name: Callable[[T], str]) -> tuple[list[T], str]:
+    """One page, and what the next is after; ``""``: there is none."""
+    every = [*exact, *found]
+    shown = every[:SHOWN]
+    return shown, name(shown[-1]) if len(every) > SHOWN else ""
+
+
+_NOTHING: dict[str, Any] = dict.fromkeys(CLIENT) | {"address": ""}
 
 
 def _shown(member: Member) -> dict[str, Any]:

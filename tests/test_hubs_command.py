@@ -78,6 +78,41 @@ def test_one_who_is_not_there_is_not_sent_to(broker: Broker) -> None:
         said("broadcast", "lobby", "{", "--as-json")
 
 
+def test_what_is_done_is_said(broker: Broker) -> None:
+    assert said("send", "lobby", "bob", "hi") == "Sent.\n"
+    assert json.loads(said("send", "lobby", "bob", "[1]", "--as-json", "--json")) == {"ok": True}
+    assert said("broadcast", "lobby", "hi") == "Broadcast.\n"
+    assert said("kick", "lobby", "bob", "--reason", "too loud") == "Kicked.\n"
+
+
+async def handled_soon(url: str) -> None:
+    """Once somebody looks, events are kept: handle what waits, again and again."""
+    store = RedisStore(connect({"address": url, "socket_timeout": 15}), "asgi:hub")
+    try:
+        for number in range(2, 1000):
+            await store.apply([post(number=number, client=NASTY)])
+            (claim,) = await store.claim(["lobby"], "w")
+            if claim.batch:
+                await store.commit([Commit("lobby", claim.token, claim.batch[-1].position)])
+            await asyncio.sleep(0.05)
+    finally:
+        await store.close()
+
+
+def test_events_are_followed(broker: Broker) -> None:
+    async def both() -> str:
+        handling = asyncio.create_task(handled_soon(broker.url))
+        try:
+            return await asyncio.to_thread(said, "tail", "lobby", "--most", "2", "--json")
+        finally:
+            handling.cancel()
+            await asyncio.wait([handling])
+
+    first, second = (json.loads(line) for line in asyncio.run(both()).splitlines())
+    assert (first["kind"], first["client"], first["failed"]) == ("message", NASTY, False)
+    assert int(first["position"]) < int(second["position"])
+
+
 def test_in_one_process_it_says_why_it_sees_nothing(settings: Any) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     with pytest.raises(CommandError, match="another one, as this, can't see"):

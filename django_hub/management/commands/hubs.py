@@ -126,9 +126,9 @@ class Command(BaseCommand):
                     count += 1
                     if count == options["most"]:
                         return
-                if not picture["more"]:
+                after = picture["next"]
+                if not after:
                     break
-                after = picture["members"][-1]["client"]
         if not count and not options["json"]:
             self.stderr.write("Nobody is there.")
 

@@ -4,7 +4,7 @@ const { hub: hubName, socket, list, act } = root.dataset;
 const mayChange = "mayChange" in root.dataset;
 const KEPT = 120;
 const EVENTS = 300;
-const sight = { hub: hubName, search: "", after: "" };
+const sight = { hub: hubName, search: "", after: "", by_name: false };
 const history = new Map();
 let lastAt = 0;
 
@@ -77,7 +77,7 @@ function head(names) {
   byId("rows").tHead.replaceChildren(row);
 }
 
-function rows(made, more) {
+function rows(made, next, rest = 0) {
   const buttonHeld = document.activeElement?.closest?.("#rows tbody button");
   const key = buttonHeld?.closest("tr").dataset.key;
   const place = buttonHeld && [...buttonHeld.parentNode.children].indexOf(buttonHeld);
@@ -85,11 +85,16 @@ function rows(made, more) {
   // The keyboard's place outlives a redraw.
   if (key !== undefined) made.find((row) => row.dataset.key === key)?.querySelectorAll("button")[place]?.focus();
   byId("none").hidden = made.length > 0;
-  byId("next").hidden = !(more && made.length);
+  following = next;
+  byId("next").hidden = !next;
   byId("first").hidden = !sight.after;
+  // The busiest have no next page: their order is another each second, and whoever paged would miss some.
+  byId("rest").textContent = rest ? `These are the busiest; there are ${rest} more.` : "";
+  byId("by-name").hidden = !rest;
+  byId("busiest").hidden = !sight.by_name || sight.search !== "";
 }
 
-function showHubs({ totals, hubs, more }) {
+function showHubs({ totals, hubs, next, rest }) {
   cards([
     ["hubs", totals.hubs, totals.hubs],
     ["members", totals.members, totals.members],
@@ -98,7 +103,6 @@ function showHubs({ totals, hubs, more }) {
     [totals.silent ? `servers (${totals.silent} silent)` : "servers", totals.servers, totals.servers, totals.silent > 0],
   ]);
   head([["Hub"], ["Members", "number"], ["In/s", "number"], ["Out/s", "number"], ["Rate"], ["Waiting", "number"], ["Lag", "number"], ["Dead letters", "number"]]);
-  last = hubs.at(-1)?.name ?? "";
   rows(
     hubs.map((hub) => {
       const row = element("tr");
@@ -118,11 +122,12 @@ function showHubs({ totals, hubs, more }) {
       );
       return row;
     }),
-    more,
+    next,
+    rest,
   );
 }
 
-function showHub({ state, members, dead, more, silent }) {
+function showHub({ state, members, dead, next, silent }) {
   cards([
     ["members", state.members, state.members],
     ["events waiting", state.mail, state.mail],
@@ -133,7 +138,6 @@ function showHub({ state, members, dead, more, silent }) {
   ]);
   byId("status").title = `events: ${shown(state.events)}; worker: ${shown(state.worker) || "none now"}; silent servers: ${silent}`;
   head([["Client"], ["User"], ["State"], ["Since"], ["Address"], ["Queue", "number"], ["Bytes", "number"], ["Meta"], [""]]);
-  last = members.at(-1)?.client ?? "";
   rows(
     members.map((member) => {
       const row = element("tr");
@@ -156,7 +160,7 @@ function showHub({ state, members, dead, more, silent }) {
       );
       return row;
     }),
-    more,
+    next,
   );
   const section = byId("dead");
   section.hidden = !dead.length;
@@ -215,7 +219,7 @@ function sendTo(client) {
   if (text) perform({ action: "send", client, text, as: "text" });
 }
 
-let last = "";
+let following = "";
 let hub = null;
 function look(changes = {}) {
   Object.assign(sight, changes);
@@ -224,8 +228,10 @@ function look(changes = {}) {
 
 byId("find").addEventListener("submit", (event) => event.preventDefault());
 byId("find").addEventListener("input", (event) => look({ search: event.target.value, after: "" }));
-byId("next").addEventListener("click", () => look({ after: last }));
+byId("next").addEventListener("click", () => look({ after: following }));
 byId("first").addEventListener("click", () => look({ after: "" }));
+byId("by-name").addEventListener("click", () => look({ by_name: true, after: "" }));
+byId("busiest").addEventListener("click", () => look({ by_name: false, after: "" }));
 byId("broadcast")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.target;
@@ -260,7 +266,7 @@ if (socket) {
       return;
     }
     // One of before the last search may still be on its way.
-    if (data.sight.search !== sight.search || data.sight.after !== sight.after) return;
+    if (["search", "after", "by_name"].some((name) => data.sight[name] !== sight[name])) return;
     lastAt = Date.now();
     status("online", `Live, as of ${clock(data.at)}`);
     (data.view === "hub" ? showHub : showHubs)(data);

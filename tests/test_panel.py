@@ -1,0 +1,163 @@
+"""The admin's live page behind its websocket: who may look, and what is shown."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser, Permission, User
+
+from django_hub import closes, panel
+from django_hub.exceptions import Unavailable
+from django_hub.panel import HubsPanel
+from django_hub.sights import Viewer
+from tests.apps import OpenConsumer, World
+from tests.apps import world as world
+from tests.sockets import Socket, until, websocket_scope
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOME = {"hub": "", "search": "", "after": "", "by_name": False}
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panel, "_EVERY", 0.01)
+
+
+@pytest.fixture
+def clerk() -> User:
+    return User.objects.create_user("clerk", is_staff=True)
+
+
+@pytest.fixture
+def operator(clerk: User) -> User:
+    clerk.user_permissions.add(Permission.objects.get(codename="view_hubs"))
+    return User.objects.get(pk=clerk.pk)
+
+
+async def looking(world: World, user: User, **sight: Any) -> Socket:
+    socket = await world.open(HubsPanel.as_asgi(), websocket_scope("x", user=user))
+    socket.send_nowait(json.dumps(HOME | sight))
+    return socket
+
+
+async def shown(socket: Socket, view: str, **wanted: Any) -> dict[str, Any]:
+    """The next of that view that has this."""
+    while True:
+        picture = json.loads(await socket.receive())
+        if picture["view"] == view and all(picture[name] == value for name, value in wanted.items()):
+            return picture
+
+
+async def test_hubs_and_one_of_them(world: World, operator: User) -> None:
+    await world.open(OpenConsumer.as_asgi(), websocket_scope("lobby", client_id="ann", user=operator))
+    await until(lambda: world.has_joined("lobby", "ann"))
+    socket = await looking(world, operator)
+    picture = await shown(socket, "hubs")
+    assert "lobby" in {hub["name"] for hub in picture["hubs"]}
+    assert picture["sight"] == HOME
+    socket.send_nowait(json.dumps(HOME | {"hub": "lobby"}))
+    (member,) = (await shown(socket, "hub"))["members"]
+    assert (member["client"], member["username"]) == ("ann", "clerk")
+
+
+async def test_events_as_they_are_handled(world: World, operator: User) -> None:
+    socket = await looking(world, operator, hub="lobby")
+    await shown(socket, "hub")
+    ann = await world.open_member("ann")
+    ann.send_nowait("<b>hi\x1b")
+    events: list[Any] = []
+    while len(events) < 2:
+        events += (await shown(socket, "events"))["events"]
+    told = [(event["kind"], event["text"]) for event in events]
+    assert told == [
+        ("joined", ""),
+        ("message", "<b>hi\x1b"),
+    ]
+
+
+async def test_who_may_not_look_is_refused(world: World, clerk: User) -> None:
+    socket = await world.open(HubsPanel.as_asgi(), websocket_scope("x", user=clerk))
+    assert await socket.close_code() == closes.FORBIDDEN
+
+
+@pytest.mark.parametrize("lost", ["permission", "staff", "active", "user"])
+async def test_who_may_look_no_more_is_closed_at_the_next_check(
+    world: World, operator: User, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    socket = await looking(world, operator)
+    await shown(socket, "hubs")
+    # Behind Django's back, so that no signal closes the socket before.
+    mine = User.objects.filter(pk=operator.pk)
+    if lost == "permission":
+        through = User.user_permissions.through.objects.all()
+        await sync_to_async(lambda: through._raw_delete(through.db))()
+    elif lost == "user":
+        await sync_to_async(lambda: User.user_permissions.through.objects.all().delete())()
+        await sync_to_async(lambda: mine._raw_delete(mine.db))()
+    else:
+        await mine.aupdate(**{f"is_{lost}": False})
+    await shown(socket, "hubs")
+    monkeypatch.setattr(panel, "_CHECKED", 0.0)
+    assert await socket.close_code() == closes.FORBIDDEN
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 4000, "{}", json.dumps(HOME | {"hub": "\0" * 300})])
+async def test_what_is_no_sight_closes(world: World, operator: User, text: str) -> None:
+    socket = await world.open(HubsPanel.as_asgi(), websocket_scope("x", user=operator))
+    socket.send_nowait(text)
+    assert await socket.close_code() == closes.BAD_REQUEST
+
+
+async def test_a_store_that_is_gone_for_a_while(
+    world: World, operator: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    see, failures = Viewer.see, [Unavailable("no broker")]
+
+    async def failing(viewer: Viewer, sight: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await see(viewer, sight)
+
+    monkeypatch.setattr(Viewer, "see", failing)
+    socket = await looking(world, operator)
+    await shown(socket, "hubs")
+    assert "Nothing is to be seen, for now: no broker" in caplog.text
+
+
+async def test_a_fault_of_ours_closes_all_and_they_come_back(
+    world: World, operator: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: Any) -> Any:
+        raise RuntimeError("a fault")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Viewer, "see", broken)
+        sockets = [await looking(world, operator) for _ in range(2)]
+        for socket in sockets:
+            assert await socket.close_code() == closes.FAILED
+    assert "shows nothing any more" in caplog.text
+    await shown(await looking(world, operator), "hubs")
+
+
+async def test_all_who_look_at_the_same_are_shown_one_picture(
+    world: World, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel, "_EVERY", 60.0)
+    first = await looking(world, operator)
+    await shown(first, "hubs")
+    second = await looking(world, operator)
+    picture = await shown(second, "hubs")
+    assert await shown(first, "hubs", at=picture["at"]) == picture
+
+
+async def test_an_id_that_is_no_users_key_has_no_name() -> None:
+    assert await panel._names({"no number"}) == {}
+
+
+async def test_a_stranger_is_refused(world: World) -> None:
+    socket = await world.open(HubsPanel.as_asgi(), websocket_scope("x", user=AnonymousUser()))
+    assert await socket.close_code() == closes.FORBIDDEN
