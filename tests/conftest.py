@@ -1,6 +1,7 @@
 """What holds for all tests: no skipping where a run must be whole, and times of a slow machine."""
 
 import asyncio
+import gc
 from collections.abc import Generator, Iterator
 
 import hypothesis
@@ -19,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="a skipped test fails, unless it is marked may_skip",
     )
+
+
+def pytest_collection_finish() -> None:
+    """A collection after a test, for what that left, need not look at all that was there before the first."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,7 +17,7 @@ from tests.live.servers import Broker, WebServer, daphne, eventually, uvicorn
 from tests.live.site import PATIENCE, UNIT, Site
 from tests.live.talker import Talker
 
-pytestmark = [pytest.mark.live, pytest.mark.broker]
+pytestmark = [pytest.mark.live, pytest.mark.broker, pytest.mark.heavy]
 
 APP = "tests.live.talks:application"
 DRAIN = 1.5 * UNIT

@@ -38,6 +38,7 @@ async def values(server: WebServer, series: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(series))
 
 
+@pytest.mark.heavy
 async def test_two_servers_and_a_worker_are_added_up(
     start: Start, tmp_path: Path, monkeypatch: Any
 ) -> None:
