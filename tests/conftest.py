@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """A collection after a test, for what that left, need not look at all that was there before the first."""
+    """A collection after a test, for what that left, need not look at all that was there before."""
     gc.collect()
     gc.freeze()
 
