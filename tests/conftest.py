@@ -6,6 +6,8 @@ from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
+from asgiref.sync import SyncToAsync
+from django.db import connections
 
 from tests.live.servers import SCALE, Broker, valkey
 
@@ -69,3 +71,18 @@ def server() -> Iterator[Broker]:
     asyncio.run(server.start())
     yield server
     asyncio.run(server.stop())
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_stays(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What asynchronous code opened stays with asgiref's thread. In a test without a database pytest-django
+    then forbids even to look whether it is old, as workers do before each handler."""
+    yield
+    if request.node.get_closest_marker("django_db") or {"db", "transactional_db"} & {*request.fixturenames}:
+        SyncToAsync.single_thread_executor.submit(_forget_connections).result()
+
+
+def _forget_connections() -> None:
+    # One to a database in memory can't be closed.
+    for connection in connections.all(initialized_only=True):
+        del connections[connection.alias]
