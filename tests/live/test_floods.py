@@ -184,8 +184,8 @@ async def test_who_asks_and_never_reads_the_replies_is_closed_and_others_do_not_
         assert await bob.read(1) == [f"{number}"]
         frames = [json.loads(frame) for frame in await ann.read_up_to_close()]
         if ann.close is None:
-            # Five seconds after its Close it is cut, and what it had not read is gone: on a slow machine before
-            # the test hears that it has left.
+            # Five seconds after its Close it is cut, and what it had not read is gone: on a slow machine
+            # before the test hears that it has left.
             return
         assert ann.close == (4008, "slow")
         assert frames[0]["type"] == "hello"
