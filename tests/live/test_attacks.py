@@ -148,7 +148,8 @@ async def test_a_burst_of_connects_from_one_address(site: Site, count: int) -> N
         await asyncio.gather(*(client.close() for client in inside))
     log = site.log()
     assert log.count("address 203.0.113.9 is refused with 4431") == 1
-    assert log.count("4431") == 1
+    # The second line says how many they were, when it is over.
+    assert log.count("4431") <= 2
 
 
 async def test_handshakes_that_never_end(site: Site) -> None:
