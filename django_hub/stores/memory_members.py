@@ -49,14 +49,8 @@ class MemoryMembers(MemoryState):
                     case Join():
                         outcome = self._join(op, applied)
                         applied.logs[op.hub] = self._logs.peek(op.hub, self._clock())
-                    case Post():
-                        outcome = self._post(op, applied)
-                    case Leave():
-                        outcome = self._leave(op, applied)
-                    case Lose():
-                        outcome = self._lose(op, applied)
-                    case Update():
-                        outcome = self._update(op, applied)
+                    case _:
+                        outcome = self._of_member(op, applied)
                 applied.outcomes.append(outcome)
         return applied
 
@@ -117,19 +111,32 @@ class MemoryMembers(MemoryState):
         self._append(self._hubs[op.hub], op.client_id, op.resumed, applied)
         return Outcome.RESUMED
 
-    def _whose(self, op: Post | Leave | Lose | Update) -> tuple[HubState, MemberState] | Outcome | None:
-        """The hub and the member that the op is of; None where it is gone, or who has its place."""
+    def _of_member(self, op: Post | Leave | Lose | Update, applied: Applied) -> Outcome:
         hub = self._hubs.get(op.hub)
         member = hub.members.get(op.client_id) if hub else None
         if hub is None or member is None:
-            return None
-        return (hub, member) if member.address.connection == op.connection else Outcome.REPLACED
+            return Outcome.UNKNOWN if isinstance(op, Post | Update) else Outcome.DONE
+        if member.address.connection != op.connection:
+            return Outcome.REPLACED
+        match op:
+            case Post():
+                return self._post(op, hub, member, applied)
+            case Leave():
+                self._remove(hub, op.client_id)
+                if session_of(op.connection):
+                    self._remember(op.hub, member)
+            case Lose():
+                if member.until is not None:
+                    return Outcome.DONE
+                member.until = self._clock() + member.grace
+            case Update():
+                if member.who == op.who:
+                    return Outcome.DONE
+                member.who = op.who
+        self._append(hub, op.client_id, op.body, applied)
+        return Outcome.DONE
 
-    def _post(self, op: Post, applied: Applied) -> Outcome:
-        known = self._whose(op)
-        if not isinstance(known, tuple):
-            return known or Outcome.UNKNOWN
-        hub, member = known
+    def _post(self, op: Post, hub: HubState, member: MemberState, applied: Applied) -> Outcome:
         last = member.posted
         if op.own:
             last = member.own[1] if member.own[0] == op.connection else 0
@@ -142,35 +149,4 @@ class MemoryMembers(MemoryState):
         else:
             member.posted = op.number
         self._append(hub, op.client_id, op.body, applied)
-        return Outcome.DONE
-
-    def _leave(self, op: Leave, applied: Applied) -> Outcome:
-        known = self._whose(op)
-        if not isinstance(known, tuple):
-            return known or Outcome.DONE
-        hub, member = known
-        self._remove(hub, op.client_id)
-        if session_of(op.connection):
-            self._remember(op.hub, member)
-        self._append(hub, op.client_id, op.body, applied)
-        return Outcome.DONE
-
-    def _lose(self, op: Lose, applied: Applied) -> Outcome:
-        known = self._whose(op)
-        if not isinstance(known, tuple):
-            return known or Outcome.DONE
-        hub, member = known
-        if member.until is None:
-            member.until = self._clock() + member.grace
-            self._append(hub, op.client_id, op.body, applied)
-        return Outcome.DONE
-
-    def _update(self, op: Update, applied: Applied) -> Outcome:
-        known = self._whose(op)
-        if not isinstance(known, tuple):
-            return known or Outcome.UNKNOWN
-        hub, member = known
-        if member.who != op.who:
-            member.who = op.who
-            self._append(hub, op.client_id, op.body, applied)
         return Outcome.DONE
