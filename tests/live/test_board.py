@@ -47,6 +47,7 @@ async def enter(browser: Browser) -> AsyncIterator[Enter]:
     assert {page.name: page.errors for page in pages if page.errors} == {}
 
 
+@pytest.mark.heavy
 async def test_what_one_does_the_others_see(server: WebServer, enter: Enter) -> None:
     ann, bob = await enter(server, "ann"), await enter(server, "bob")
     await bob.page.hover("#sheet", position={"x": 400, "y": 500})
@@ -91,6 +92,7 @@ async def test_what_one_does_the_others_see(server: WebServer, enter: Enter) -> 
     await bob.has_votes("0", "0", "0", "1")
 
 
+@pytest.mark.heavy
 async def test_who_was_away_sees_what_the_others_did(server: WebServer, enter: Enter) -> None:
     async with Cut(server) as cut:
         ann, bob = await enter(server, "ann"), await enter(cut, "bob")
@@ -118,6 +120,7 @@ async def test_who_was_away_sees_what_the_others_did(server: WebServer, enter: E
         await ann.has_votes("0", "0", "2")
 
 
+@pytest.mark.heavy
 async def test_only_the_team_and_while_it_is_not_locked(server: WebServer, enter: Enter) -> None:
     ann, cook = await enter(server, "ann"), await enter(server, "cook", team="Cooks")
     assert [await ann.ask(f"/board/{board}/data/") for board in (1, 2)] == [200, 404]

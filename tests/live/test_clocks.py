@@ -81,6 +81,7 @@ async def test_a_worker_with_a_fast_clock_takes_no_hub_before_its_time(broker: B
         await holder.wait()
 
 
+@pytest.mark.heavy
 async def test_a_hub_that_changes_between_clocks_is_heard_in_one_order(broker: Broker) -> None:
     site = Site(broker, PROCESS_LEASE=30 * UNIT)
     async with site.stack:

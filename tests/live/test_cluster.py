@@ -99,6 +99,7 @@ async def test_a_server_killed_under_load_loses_its_clients_once_and_nothing_it_
     assert await watcher.here() == sorted(["watcher", *(client.name or "" for client in ours)])
 
 
+@pytest.mark.heavy
 async def test_a_worker_killed_in_the_middle_has_its_events_handled_by_the_other(start: Start) -> None:
     site = await start()
     people = [await site.enter(site.servers[number % 2], "room", f"c{number}") for number in range(5)]
@@ -117,6 +118,7 @@ async def test_a_worker_killed_in_the_middle_has_its_events_handled_by_the_other
     assert_in_order(once, [client.name or "" for client in people], 1_000)
 
 
+@pytest.mark.heavy
 async def test_stopping_servers_and_workers_in_order_loses_nothing(start: Start) -> None:
     site = await start()
     stopped, other = site.servers
@@ -185,6 +187,7 @@ async def test_a_server_that_was_stopped_for_long_and_goes_on_has_its_members_ba
     assert (await watcher.until(type="said"))["text"] == "I never noticed"
 
 
+@pytest.mark.heavy
 async def test_channels_own_worker_serves_too(start: Start, broker: Broker) -> None:
     site = await start(workers=0)
     stock = Worker(["chat-events"], site.env, ready="Running worker")
@@ -201,6 +204,7 @@ async def test_a_worker_without_a_broker_says_what_to_do() -> None:
         await process.start()
 
 
+@pytest.mark.heavy
 async def test_a_broker_that_is_not_there_is_named_and_waited_for(broker: Broker) -> None:
     site = Site(broker)
     await broker.stop()

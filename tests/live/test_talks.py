@@ -60,6 +60,7 @@ async def test_a_client_that_drops_gets_all_it_missed_on_another_server(site: Si
     assert len(handled(site, "Joined berta")) == 1
 
 
+@pytest.mark.heavy
 async def test_two_drops_in_a_row_and_one_before_anything_was_heard(site: Site) -> None:
     here, there = site.servers
     anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
@@ -73,6 +74,7 @@ async def test_two_drops_in_a_row_and_one_before_anything_was_heard(site: Site) 
     assert [m["said"] for m in await berta.said(5)] == numbered("missed", 5)
 
 
+@pytest.mark.heavy
 async def test_more_than_history_has_is_told(site: Site) -> None:
     here, there = site.servers
     anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
@@ -99,6 +101,7 @@ async def test_a_server_that_is_killed_is_a_drop(site: Site) -> None:
     assert not handled(site, "Left berta")
 
 
+@pytest.mark.heavy
 async def test_a_server_that_stops_lets_its_clients_go_on_elsewhere(site: Site) -> None:
     here, there = site.servers
     anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
@@ -112,6 +115,7 @@ async def test_a_server_that_stops_lets_its_clients_go_on_elsewhere(site: Site) 
     assert not handled(site, "Left berta")
 
 
+@pytest.mark.heavy
 async def test_who_does_not_come_back_leaves_once(site: Site) -> None:
     here, there = site.servers
     await Talker("anna").come(here)
@@ -126,6 +130,7 @@ async def test_who_does_not_come_back_leaves_once(site: Site) -> None:
     assert len(handled(site, "Lost berta")) == 1
 
 
+@pytest.mark.heavy
 async def test_a_message_sent_again_is_in_the_mailbox_once(site: Site) -> None:
     here, there = site.servers
     anna = await Talker("anna").come(here)
@@ -159,6 +164,7 @@ async def test_a_request_gets_its_reply_also_after_a_drop(site: Site) -> None:
     assert (reply["id"], reply["data"]) == (number + 1, {"heard": {"ask": 2}})
 
 
+@pytest.mark.heavy
 async def test_binary_and_droppable_messages(site: Site) -> None:
     here, there = site.servers
     anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
@@ -172,6 +178,7 @@ async def test_binary_and_droppable_messages(site: Site) -> None:
     assert message == {"type": "message", "data": {"said": "typing 0"}}
 
 
+@pytest.mark.heavy
 async def test_presence_is_a_list_and_then_changes(site: Site) -> None:
     here, there = site.servers
     anna = await Talker("anna").come(here)
@@ -194,6 +201,7 @@ async def test_presence_is_a_list_and_then_changes(site: Site) -> None:
     assert [e["seq"] for e in events] == sorted(e["seq"] for e in events)
 
 
+@pytest.mark.heavy
 async def test_a_new_meta_is_shown_and_is_what_conditions_ask(site: Site) -> None:
     here, there = site.servers
     anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
@@ -219,6 +227,7 @@ async def test_a_raw_client_beside_them_sees_only_messages(site: Site) -> None:
         assert json.loads(await raw.recv()) == {"said": "to all 0"}
 
 
+@pytest.mark.heavy
 async def test_a_silent_client_is_lost(site: Site) -> None:
     anna = await Talker("anna").come(site.servers[0])
     assert await anna.closed() == 4408
@@ -239,6 +248,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("number", range(2))
+@pytest.mark.heavy
 async def test_what_is_no_hub_v1_is_refused_and_nobody_else_notices(site: Site, number: int) -> None:
     server = site.servers[number]
     berta = await Talker("berta").come(server)
@@ -251,6 +261,7 @@ async def test_what_is_no_hub_v1_is_refused_and_nobody_else_notices(site: Site, 
 
 
 @pytest.mark.parametrize("number", range(2))
+@pytest.mark.heavy
 async def test_bad_beginnings(site: Site, number: int) -> None:
     server = site.servers[number]
     anna = await Talker("anna").come(server)
@@ -284,6 +295,7 @@ async def test_an_unknown_subprotocol_is_refused(site: Site) -> None:
         assert socket.close_code == 4406
 
 
+@pytest.mark.heavy
 async def test_numbers_that_cannot_be_are_no_recovery(site: Site) -> None:
     server = site.servers[0]
     anna = await Talker("anna").come(server)
