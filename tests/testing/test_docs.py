@@ -31,7 +31,8 @@ CHANNEL_LAYERS = {
 
 def run(folder, *command, settings):
     environment = {
-        **os.environ,
+        # Without the options of this run: they are not a user's.
+        **{name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
         "PYTHONPATH": f"{folder}:{ROOT}",
         "DJANGO_SETTINGS_MODULE": settings,
     }
