@@ -56,7 +56,7 @@ class OnBroker(RedisStore):
         super().__init__(_Timely(self._plain), PREFIX, Limits(history_size=HISTORY))
 
     async def begin(self) -> None:
-        await self._real(self._plain.flushall())
+        await self._do("FLUSHALL")
 
     async def close(self) -> None:
         await super().close()
@@ -66,7 +66,7 @@ class OnBroker(RedisStore):
         if self._really:
             await self._restarted(keep_data=False)
         else:
-            await self._real(self._plain.flushall())
+            await self._do("FLUSHALL")
 
     async def restart(self) -> None:
         """With its data."""
@@ -74,12 +74,15 @@ class OnBroker(RedisStore):
             await self.save()
             await self._restarted(keep_data=True)
         else:
-            await self._real(self._plain.execute_command("DEBUG", "RELOAD"))
+            await self._do("DEBUG", "RELOAD")
 
     async def save(self) -> None:
+        await self._do("SAVE")
+
+    async def _do(self, *command: str) -> None:
         # Connections that a restart cut are found out by their next use.
         await self._real(self._plain.connection_pool.disconnect(inuse_connections=False))
-        await self._real(self._plain.save())
+        await self._real(self._plain.execute_command(*command))
 
     async def put_back(self) -> None:
         """As after a power cut: what came after `save` is gone."""
