@@ -292,7 +292,7 @@ def _read(frame: Frame) -> dict[str, Any]:
         fields = json.loads(head)
     except (ValueError, RecursionError):
         raise BadFrame("not JSON") from None
-    if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+    if not isinstance(fields, dict) or not isinstance(fields.setdefault("type", "message"), str):
         raise BadFrame("not a JSON object with a type")
     for name, kind in _FIELDS.get(fields["type"], {}).items():
         if not isinstance(fields.get(name), kind):
@@ -302,6 +302,8 @@ def _read(frame: Frame) -> dict[str, Any]:
             raise BadFrame(f"{log} is no whole number")
     if isinstance(frame, bytes):
         fields["data"] = tail
+    elif fields["type"] in ("message", "reply") and "data" not in fields:
+        raise BadFrame(f"{fields['type']} without data")
     return fields
 
 

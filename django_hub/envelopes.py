@@ -3,7 +3,8 @@
 Specified in ``docs/reference/protocol.md``; this is the only code of the server that knows its form. A
 broadcast's envelope is the same for every client, so it is made once for all of them.
 
-A text frame is a JSON object. A binary one is such an object, a newline, and the message's bytes.
+A text frame is a JSON object. A binary one is such an object, a newline, and the message's bytes. One that
+does not name its type is a message: what is sent by the thousand carries nothing that it need not.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ def hello(**fields: Any) -> str:
 
 def message(data: Data, *, seq: int = 0, direct: int = 0) -> Data:
     """A broadcast with its ``seq``, a direct message with its number, or a droppable one with none."""
-    return _with_data("message", data, seq=seq, direct=direct)
+    return _with_data([], data, seq=seq, direct=direct)
 
 
 def reply(request: int, data: Data, *, direct: int = 0) -> Data:
-    return _with_data("reply", data, id=request, direct=direct)
+    return _with_data(['"type":"reply"'], data, id=request, direct=direct)
 
 
 def of(entry: Entry) -> Data:
@@ -107,7 +108,7 @@ def data_of(frame: Data) -> Data | None:
     if isinstance(frame, bytes):
         return frame.partition(b"\n")[2]
     fields = json.loads(frame)
-    if fields["type"] not in ("message", "reply"):
+    if fields.get("type", "message") not in ("message", "reply"):
         return None
     data = fields["data"]
     return data if isinstance(data, str) else _dump(data)
@@ -152,7 +153,7 @@ def read(frame: Data) -> FromClient:
         raise NotSpoken("not JSON") from None
     if not isinstance(fields, dict):
         raise NotSpoken("not a JSON object")
-    match fields.get("type"):
+    match fields.get("type", "message"):
         case "message" | "request" as kind:
             if isinstance(frame, str):
                 if "data" not in fields:
@@ -197,11 +198,12 @@ def _text(text: str) -> str:
     return text
 
 
-def _with_data(kind: str, data: Data, **numbers: int) -> Data:
-    head = f'{{"type":"{kind}"' + "".join(f',"{name}":{n}' for name, n in numbers.items() if n)
+def _with_data(head: list[str], data: Data, **numbers: int) -> Data:
+    fields = head + [f'"{name}":{n}' for name, n in numbers.items() if n]
     if isinstance(data, bytes):
-        return f"{head}}}\n".encode() + data
-    return f'{head},"data":{data if isinstance(data, JsonText) else _quoted(data)}}}'
+        return f"{{{','.join(fields)}}}\n".encode() + data
+    fields.append(f'"data":{data if isinstance(data, JsonText) else _quoted(data)}')
+    return f"{{{','.join(fields)}}}"
 
 
 def _quoted(text: str) -> str:

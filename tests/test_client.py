@@ -109,10 +109,10 @@ async def test_items_come_with_their_numbers_and_each_once(site):
         assert site.headers[0]["X-Who"] == "me"
         assert hub.client == "c1"
         for frame in (
-            {"type": "message", "seq": 5, "data": [1]},
+            {"seq": 5, "data": [1]},
             {"type": "message", "seq": 5, "data": "again"},
-            {"type": "message", "direct": 1, "data": "for you"},
-            b'{"type":"message","seq":9}\n\x00\n\x01',
+            {"direct": 1, "data": "for you"},
+            b'{"seq":9}\n\x00\n\x01',
             {"type": "news of a later version"},
             {"type": "pong"},
             {"type": "message", "data": None},
@@ -254,6 +254,9 @@ async def test_presence_follows_what_is_told(site):
         "{",
         "1",
         "{}",
+        "[]",
+        '{"type":null,"data":1}',
+        '{"type":"reply","id":1}',
         '{"type":"ack"}',
         b"\xff\n",
         '{"type":"message","seq":"2","data":1}',

@@ -82,7 +82,7 @@ class Talk:
 
     async def next(self, *types: str) -> dict[str, Any]:
         while True:
-            frame = json.loads(await self.socket.receive())
+            frame = {"type": "message", **json.loads(await self.socket.receive())}
             if not types or frame["type"] in types:
                 return frame
 

@@ -23,7 +23,7 @@ VALUES = st.recursive(
 def test_a_text_is_a_json_string(text, seq, direct):
     frame = envelopes.message(text, seq=seq, direct=direct)
     numbers = {name: n for name, n in {"seq": seq, "direct": direct}.items() if n}
-    assert json.loads(frame) == {"type": "message", **numbers, "data": text}
+    assert json.loads(frame) == {**numbers, "data": text}
     assert data_of(frame) == text
 
 
@@ -37,7 +37,7 @@ def test_json_is_the_value_itself(value):
 def test_bytes_come_behind_a_line(data):
     frame = envelopes.message(data, seq=5)
     head, _, tail = frame.partition(b"\n")
-    assert (json.loads(head), tail) == ({"type": "message", "seq": 5}, data)
+    assert (json.loads(head), tail) == ({"seq": 5}, data)
     assert data_of(frame) == data
 
 
@@ -81,6 +81,8 @@ def test_a_change_of_presence_has_its_number():
             Connect(token="t", epoch="e", seq=3, direct=2),
         ),
         ('{"type":"message","id":1,"data":"hi"}', Said(1, "hi", wants_reply=False)),
+        ('{"id":1,"data":"hi"}', Said(1, "hi", wants_reply=False)),
+        (b'{"id":3}\nhi', Said(3, b"hi", wants_reply=False)),
         ('{"type":"request","id":2,"data":{"a":[1]}}', Said(2, '{"a":[1]}', wants_reply=True)),
         (b'{"type":"message","id":3}\n\x00\n\xff', Said(3, b"\x00\n\xff", wants_reply=False)),
     ],
@@ -96,7 +98,8 @@ def test_what_a_client_says(frame, meant):
         ("[" * 100_000, "not JSON"),
         (b"\xff", "not JSON"),
         ("[]", "not a JSON object"),
-        ("{}", "unknown type None"),
+        ("{}", "a message without data"),
+        ('{"type":null}', "unknown type None"),
         ('{"type":["x"]}', "unknown type"),
         ('{"type":"message","id":1}', "a message without data"),
         ('{"type":"message","data":1}', "id is a whole number from 1"),

@@ -368,12 +368,12 @@ async def test_clients_of_hub_v1_get_envelopes_and_others_the_frames(room: Room)
     )
     assert room.lines["raw"].frames == ["hi", b"x", 4410]
     frames = room.lines["ann"].frames
-    assert frames[3] == b'{"type":"message"}\nx'
+    assert frames[3] == b"{}\nx"
     assert [json.loads(frame) for frame in frames[:3] + frames[4:-1]] == [
-        {"type": "message", "seq": 1, "data": "hi"},
+        {"seq": 1, "data": "hi"},
         {"type": "resync", "epoch": "e", "seq": 2, "reason": json.loads(frames[1])["reason"]},
         {"type": "presence", "seq": 3, "event": "left"},
-        {"type": "message", "direct": 7, "data": "own"},
+        {"direct": 7, "data": "own"},
         {"type": "reply", "id": 4, "direct": 8, "data": "answer"},
         {"type": "resync", "epoch": "e", "seq": 9, "reason": json.loads(frames[1])["reason"]},
         {"type": "closing", "code": 4410, "reason": "over", "reconnect": False},

@@ -77,7 +77,7 @@ def sent(connection: Connection) -> list[Any]:
 
 
 def _read(fields: dict[str, Any]) -> Any:
-    return -fields["seq"] if fields["type"] == "resync" else fields["data"]
+    return -fields["seq"] if fields.get("type") == "resync" else fields["data"]
 
 
 @pytest.fixture(autouse=True)

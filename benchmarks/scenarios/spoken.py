@@ -19,7 +19,7 @@ _SPEECH: Mapping[str, Option] = {
     "ready": '{"type":"hello"',
     "prefix": '{"type":"message","id":1,"data":"',
     "suffix": '"}',
-    "counts": '{"type":"message"',
+    "counts": '{"seq":',
 }
 
 

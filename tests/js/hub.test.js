@@ -22,12 +22,12 @@ test("messages come with their numbers, and each once", async (t) => {
   const { hub, events, next } = await meet(t);
   const connection = await next();
   await connection.greet({ seq: 4 });
-  connection.say({ type: "message", seq: 5, data: { a: [1] } });
+  connection.say({ seq: 5, data: { a: [1] } });
   connection.say({ type: "message", seq: 5, data: "again" });
   connection.say({ type: "message", direct: 1, data: "for you" });
-  connection.say(Buffer.from('{"type":"message","seq":9}\n\x00\n\x01', "latin1"));
+  connection.say(Buffer.from('{"seq":9}\n\x00\n\x01', "latin1"));
   connection.say({ type: "news of a later version" });
-  connection.say({ type: "message", data: null });
+  connection.say({ data: null });
   await event(hub, "message", ({ data }) => data === null);
   assert.deepEqual(named(events, "message"), [
     { data: { a: [1] }, seq: 5, direct: undefined },

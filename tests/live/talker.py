@@ -85,7 +85,10 @@ class Talker:
         try:
             while True:
                 text = await self.socket.recv()
-                frame = json.loads(text) if isinstance(text, str) else _binary(text)
+                frame = {
+                    "type": "message",
+                    **(json.loads(text) if isinstance(text, str) else _binary(text)),
+                }
                 await self._take(frame)
         except ConnectionClosed as closed:
             self.code = closed.rcvd.code if closed.rcvd else 1006

@@ -168,6 +168,7 @@ class Guest(Visitor):
         self.write(json.dumps(frame))
 
     def take(self, frame: dict[str, Any]) -> None:
+        frame = {"type": "message", **frame}
         if frame["type"] != "pong":
             note(f"{self.world.now:8.3f} {self.name} {frame}")
         place = (self.epoch, self.seq, self.direct)

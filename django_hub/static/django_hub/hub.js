@@ -429,8 +429,11 @@ function read(data) {
   } catch {
     return null;
   }
-  if (typeof fields?.type !== "string") return null;
+  if (fields === null || typeof fields !== "object") return null;
+  if (fields.type === undefined) fields.type = "message";
+  if (typeof fields.type !== "string") return null;
   if (bytes) fields.data = bytes.slice(end + 1);
+  if ((fields.type === "message" || fields.type === "reply") && fields.data === undefined) return null;
   const { seq = 0, direct = 0, presence } = fields;
   if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(direct) || !Array.isArray(presence ?? [])) return null;
   const needed = Object.entries(FIELDS[fields.type] ?? {});
