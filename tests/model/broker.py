@@ -57,6 +57,8 @@ class OnBroker(RedisStore):
 
     async def begin(self) -> None:
         await self._do("FLUSHALL")
+        # What an earlier play saved is not what this one's `put_back` finds.
+        await self.save()
 
     async def close(self) -> None:
         await super().close()

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 
 from tests.live.servers import Broker, valkey
 from tests.model.broker import OnBroker
@@ -41,6 +41,17 @@ def test_a_broker_that_is_flushed_or_reloaded(keeper: Broker, seed: int, happeni
 @given(seeds, steps(empty, restart, back, kill, most=20))
 def test_a_broker_that_is_restarted(keeper: Broker, seed: int, happening: list[Step]) -> None:
     play(seed, happening, functools.partial(OnBroker, keeper, really=True))
+
+
+@settings(phases=[Phase.explicit])
+@example(450)
+@given(seeds)
+def test_what_an_earlier_play_saved_is_not_put_back(keeper: Broker, seed: int) -> None:
+    saves: list[Step] = [("come", 0, 0, True), ("come", 1, 1, True), ("wait", 3.0), ("broadcast", 0, 4)]
+    goes_back: list[Step] = [("tell", 1, 1), ("come", 0, 1, True), ("tell", 0, 0), ("listen", 0)]
+    goes_back += [("come", 1, 0, True), ("wait", 20.0), ("listen", 0), ("come", 0, 1, False)]
+    for happening in ([*saves, ("wait", 3.0), ("save",)], [*goes_back, ("put_back",)]):
+        play(seed, happening, functools.partial(OnBroker, keeper, really=False))
 
 
 @pytest.mark.heavy
