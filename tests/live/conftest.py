@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.certificates import write_certificate
@@ -69,9 +70,18 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chrome() -> AsyncIterator[Browser]:
     if chromium() is None:
         pytest.skip("no chromium here (Debian's package of that name)")
     async with launched() as browser:
         yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(chrome: Browser) -> AsyncIterator[Browser]:
+    """One for a module, whose tests run in its loop: ``pytest.mark.asyncio(loop_scope="module")``. What a
+    test opened is closed after it."""
+    yield chrome
+    for context in chrome.contexts:
+        await context.close()

@@ -252,6 +252,9 @@ class Process:
     def _spawn(self) -> None:
         environment = {k: v for k, v in os.environ.items() if k not in SCRUBBED}
         environment |= {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+        if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+            # Not beside the sources, then. Without, each start compiles all it imports: a second.
+            environment["PYTHONPYCACHEPREFIX"] = str(_directory() / "bytecode")
         environment |= self.environment
         self._may_die = False
         with self.log_path.open("ab") as log:

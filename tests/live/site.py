@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -56,10 +57,19 @@ class Site:
         self.workers: list[Worker] = []
 
     async def start(self, workers: int = 2) -> None:
-        for kind in (daphne, uvicorn):
-            await self.add_server(kind)
-        for _ in range(workers):
-            await self.add_worker()
+        """All at once; and so they end, after the clients that came since."""
+        self.servers += [kind(self.app, self.env) for kind in (daphne, uvicorn)]
+        self.workers += [worker(env=self.env) for _ in range(workers)]
+        processes = (*self.servers, *self.workers)
+        async with asyncio.TaskGroup() as starting:
+            for process in processes:
+                starting.create_task(self.stack.enter_async_context(process))
+
+        async def stop(kind: type[BaseException] | None, *_: object) -> None:
+            if kind is None:
+                await asyncio.gather(*(process.stop() for process in processes if process.running))
+
+        self.stack.push_async_exit(stop)
 
     async def add_server(
         self, kind: Callable[..., WebServer], *options: str, env: Mapping[str, str] | None = None

@@ -73,7 +73,7 @@ class Talker:
         return self.code
 
     async def drop(self) -> None:
-        """The connection breaks: no close frame is sent."""
+        """The connection breaks, where there is one: no close frame is sent."""
         self.socket.transport.abort()
         await asyncio.wait([self._reader])
 

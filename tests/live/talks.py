@@ -42,7 +42,7 @@ class TalkConsumer(HubConsumer):
 class TalkEvents(HubEvents):
     async def handle(self, event: Event) -> None:
         what = event.data if isinstance(event, Message) else getattr(event, "reason", "")
-        logger.info("handled %s %s %s", type(event).__name__, event.client_id, what)
+        logger.info("%s handled %s %s %s", event.hub, type(event).__name__, event.client_id, what)
         await super().handle(event)
 
     async def hub_message(self, event: Message) -> None:

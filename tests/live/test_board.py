@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.live.boards import BoardPage, migrate
@@ -17,6 +18,7 @@ from tests.live.servers import WebServer, daphne, eventually
 APP = "demo_project.asgi:application"
 NASTY = "<img src=x onerror=alert(1)> & </textarea>"
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Enter = Callable[..., Awaitable[BoardPage]]
 
@@ -26,7 +28,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return migrate(tmp_path_factory.mktemp("board"))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def server(migrated: Path, tmp_path: Path) -> AsyncIterator[WebServer]:
     """The demo in one process, on a database of its own."""
     env = {"DATABASE": str(shutil.copy(migrated, tmp_path))}
@@ -35,7 +37,7 @@ async def server(migrated: Path, tmp_path: Path) -> AsyncIterator[WebServer]:
         assert server.complaints() == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def enter(browser: Browser) -> AsyncIterator[Enter]:
     pages: list[BoardPage] = []
 

@@ -32,6 +32,7 @@ def test_they_are_all_run() -> None:
     assert all(scripts(page) for page in SAYS)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("page", SAYS)
 async def test_a_script_does_what_its_page_says(browser: Browser, page: str) -> None:
     async with daphne("tests.live.shown:application", {"PAGE": page}) as server:

@@ -3,9 +3,10 @@
 Each has ways of its own: where they show, they stand here and in docs/promises.md.
 """
 
+import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -30,12 +31,23 @@ class Site:
             yield peer
 
 
-@pytest.fixture(params=SERVERS)
-async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    async with SERVERS[request.param]() as server, Desk(server) as desk:
-        yield Site(server, desk)
+@pytest.fixture(scope="module", params=SERVERS)
+def running(request: pytest.FixtureRequest) -> Iterator[WebServer]:
+    """A server for all tests of its kind."""
+    server = SERVERS[request.param]()
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.stop())
+
+
+@pytest.fixture
+async def site(running: WebServer) -> AsyncIterator[Site]:
+    async with Desk(running) as desk:
+        await desk("left.clear(), last_words()")
+        yield Site(running, desk)
+        await eventually(lambda: desk("Room.sockets == here() == 0"))
         # Those that are ended with open sockets complain of it themselves.
-        assert server.complaints() == []
+        assert running.complaints() == []
 
 
 def numbers(messages: list[str | bytes]) -> list[int]:

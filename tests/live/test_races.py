@@ -7,6 +7,7 @@ import pytest
 from tests.live.peer import Peer
 from tests.live.servers import eventually
 from tests.live.test_slow import Site, numbers
+from tests.live.test_slow import running as running
 from tests.live.test_slow import site as site
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -38,11 +38,26 @@ class Site:
 
 
 @pytest.fixture(
-    params=[pytest.param(kind, marks=[pytest.mark.heavy] * (kind in LONGER)) for kind in SERVERS]
+    scope="module",
+    params=[pytest.param(kind, marks=[pytest.mark.heavy] * (kind in LONGER)) for kind in SERVERS],
 )
-async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    async with SERVERS[request.param]() as server, Desk(server) as desk:
-        yield Site(server, desk)
+def running(request: pytest.FixtureRequest) -> Iterator[WebServer]:
+    """A server for all tests of its kind."""
+    server = SERVERS[request.param]()
+    asyncio.run(server.start())
+    try:
+        yield server
+    finally:
+        asyncio.run(server.stop())
+    assert server.complaints() == []
+
+
+@pytest.fixture
+async def site(running: WebServer) -> AsyncIterator[Site]:
+    async with Desk(running) as desk:
+        await desk("left.clear(), last_words()")
+        yield Site(running, desk)
+        await eventually(lambda: desk("Room.sockets == here() == 0"))
 
 
 def numbers(messages: list[str | bytes]) -> list[int]:

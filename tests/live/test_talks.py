@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -21,26 +22,58 @@ pytestmark = [pytest.mark.live, pytest.mark.broker]
 APP = "tests.live.talks:application"
 
 
+@pytest.fixture(scope="module")
+def site(server: Broker) -> Iterator[Site]:
+    """One for all: each test has a hub of its own."""
+    site = Site(server, app=APP)
+    asyncio.run(site.start(workers=1))
+    yield site
+    asyncio.run(site.stack.aclose())
+
+
+class Garden:
+    """A hub of the site, and its clients."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.hub = f"garden-{next(self._numbers)}"
+        self.servers = site.servers
+        self._talkers: list[Talker] = []
+
+    def talker(self, name: str = "") -> Talker:
+        self._talkers.append(Talker(name, self.hub))
+        return self._talkers[-1]
+
+    def handled(self, *words: str) -> list[str]:
+        """What its events were, of those that begin so."""
+        said = f"{self.hub} handled "
+        lines = [line.partition(said)[2] for line in self.site.remarks(said)]
+        return [line for line in lines if line.startswith(words)]
+
+    async def close(self) -> None:
+        for talker in self._talkers:
+            await talker.drop()
+
+
 @pytest.fixture
-async def site(broker: Broker) -> AsyncIterator[Site]:
-    site = Site(broker, app=APP)
-    async with site.stack:
-        await site.start(workers=1)
-        yield site
-
-
-def handled(site: Site, *words: str) -> list[str]:
-    lines = [line.partition("handled ")[2] for line in site.remarks("handled ")]
-    return [line for line in lines if line.startswith(words)]
+async def garden(site: Site) -> AsyncIterator[Garden]:
+    garden = Garden(site)
+    yield garden
+    await garden.close()
+    for server in site.servers:
+        if not server.running:
+            await server.start()
 
 
 def numbered(word: str, count: int, start: int = 0) -> list[str]:
     return [f"{word} {number}" for number in range(start, start + count)]
 
 
-async def test_a_client_that_drops_gets_all_it_missed_on_another_server(site: Site) -> None:
-    here, there = site.servers
-    anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
+async def test_a_client_that_drops_gets_all_it_missed_on_another_server(garden: Garden) -> None:
+    here, there = garden.servers
+    anna, berta = await garden.talker("anna").come(here), await garden.talker("berta").come(there)
     await anna.say({"say": "early", "times": 3})
     assert [m["said"] for m in await berta.said(3)] == numbered("early", 3)
     await berta.drop()
@@ -54,16 +87,15 @@ async def test_a_client_that_drops_gets_all_it_missed_on_another_server(site: Si
     assert [m for m in heard if isinstance(m, str)] == numbered("for you", 2)
     await anna.say({"say": "late"})
     assert await berta.said(1) == [{"said": "late 0"}]
-    await eventually(lambda: handled(site, "Resumed berta"), PATIENCE, "berta is back")
-    assert len(handled(site, "Lost berta")) == 1
-    assert not handled(site, "Left berta")
-    assert len(handled(site, "Joined berta")) == 1
+    await eventually(lambda: garden.handled("Resumed berta"), PATIENCE, "berta is back")
+    assert len(garden.handled("Lost berta")) == 1
+    assert not garden.handled("Left berta")
+    assert len(garden.handled("Joined berta")) == 1
 
 
-@pytest.mark.heavy
-async def test_two_drops_in_a_row_and_one_before_anything_was_heard(site: Site) -> None:
-    here, there = site.servers
-    anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
+async def test_two_drops_in_a_row_and_one_before_anything_was_heard(garden: Garden) -> None:
+    here, there = garden.servers
+    anna, berta = await garden.talker("anna").come(here), await garden.talker("berta").come(there)
     await berta.drop()
     await berta.come(here)
     await berta.drop()
@@ -74,10 +106,9 @@ async def test_two_drops_in_a_row_and_one_before_anything_was_heard(site: Site) 
     assert [m["said"] for m in await berta.said(5)] == numbered("missed", 5)
 
 
-@pytest.mark.heavy
-async def test_more_than_history_has_is_told(site: Site) -> None:
-    here, there = site.servers
-    anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
+async def test_more_than_history_has_is_told(garden: Garden) -> None:
+    here, there = garden.servers
+    anna, berta = await garden.talker("anna").come(here), await garden.talker("berta").come(there)
     await berta.drop()
     await anna.say({"say": "missed", "times": 500})
     await anna.said(500)
@@ -87,9 +118,9 @@ async def test_more_than_history_has_is_told(site: Site) -> None:
     assert await berta.said(1) == [{"said": "late 0"}]
 
 
-async def test_a_server_that_is_killed_is_a_drop(site: Site) -> None:
-    here, there = site.servers
-    anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
+async def test_a_server_that_is_killed_is_a_drop(garden: Garden) -> None:
+    here, there = garden.servers
+    anna, berta = await garden.talker("anna").come(here), await garden.talker("berta").come(there)
     there.kill9()
     await berta.closed()
     await anna.say({"say": "missed", "times": 20})
@@ -98,13 +129,12 @@ async def test_a_server_that_is_killed_is_a_drop(site: Site) -> None:
     await berta.come(here)
     assert (berta.hello["recovered"], berta.hello["resumed"]) == ("yes", True)
     assert len(await berta.said(21)) == 21
-    assert not handled(site, "Left berta")
+    assert not garden.handled("Left berta")
 
 
-@pytest.mark.heavy
-async def test_a_server_that_stops_lets_its_clients_go_on_elsewhere(site: Site) -> None:
-    here, there = site.servers
-    anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
+async def test_a_server_that_stops_lets_its_clients_go_on_elsewhere(garden: Garden) -> None:
+    here, there = garden.servers
+    anna, berta = await garden.talker("anna").come(here), await garden.talker("berta").come(there)
     await there.stop()
     await berta.closed()
     await anna.say({"say": "missed", "times": 20})
@@ -112,51 +142,50 @@ async def test_a_server_that_stops_lets_its_clients_go_on_elsewhere(site: Site) 
     await berta.come(here)
     assert (berta.hello["recovered"], berta.hello["resumed"]) == ("yes", True)
     assert [m["said"] for m in await berta.said(20)] == numbered("missed", 20)
-    assert not handled(site, "Left berta")
+    assert not garden.handled("Left berta")
 
 
 @pytest.mark.heavy
-async def test_who_does_not_come_back_leaves_once(site: Site) -> None:
-    here, there = site.servers
-    await Talker("anna").come(here)
-    berta = await Talker("berta").come(there)
+async def test_who_does_not_come_back_leaves_once(garden: Garden) -> None:
+    here, there = garden.servers
+    await garden.talker("anna").come(here)
+    berta = await garden.talker("berta").come(there)
     await berta.drop()
-    await eventually(lambda: handled(site, "Left berta"), PATIENCE, "berta is gone")
-    assert len(handled(site, "Left berta")) == len(handled(site, "Lost berta")) == 1
+    await eventually(lambda: garden.handled("Left berta"), PATIENCE, "berta is gone")
+    assert len(garden.handled("Left berta")) == len(garden.handled("Lost berta")) == 1
     await berta.come(here)
     assert (berta.hello["recovered"], berta.hello["resumed"]) == ("yes", False)
     await berta.leave()
-    await eventually(lambda: len(handled(site, "Left berta")) == 2, PATIENCE, "berta has left")
-    assert len(handled(site, "Lost berta")) == 1
+    await eventually(lambda: len(garden.handled("Left berta")) == 2, PATIENCE, "berta has left")
+    assert len(garden.handled("Lost berta")) == 1
 
 
-@pytest.mark.heavy
-async def test_a_message_sent_again_is_in_the_mailbox_once(site: Site) -> None:
-    here, there = site.servers
-    anna = await Talker("anna").come(here)
+async def test_a_message_sent_again_is_in_the_mailbox_once(garden: Garden) -> None:
+    here, there = garden.servers
+    anna = await garden.talker("anna").come(here)
     for server in (there, here):
         await anna.say({"say": "once"})
         await anna.drop()
         await anna.come(server)
         anna.number -= 1
         await anna.say({"say": "once"})
-    await eventually(lambda: len(handled(site, "Message anna")) >= 2, PATIENCE, "two are handled")
+    await eventually(lambda: len(garden.handled("Message anna")) >= 2, PATIENCE, "two are handled")
     await anna.say({"say": "last"})
     await eventually(
-        lambda: any("last" in line for line in handled(site, "Message anna")), PATIENCE, "the last"
+        lambda: any("last" in line for line in garden.handled("Message anna")), PATIENCE, "the last"
     )
-    assert len(handled(site, "Message anna")) == 3
+    assert len(garden.handled("Message anna")) == 3
 
 
-async def test_a_request_gets_its_reply_also_after_a_drop(site: Site) -> None:
-    here, there = site.servers
-    anna = await Talker("anna").come(here)
+async def test_a_request_gets_its_reply_also_after_a_drop(garden: Garden) -> None:
+    here, there = garden.servers
+    anna = await garden.talker("anna").come(here)
     number = await anna.say({"ask": 1}, "request")
     reply = await anna.until(lambda frame: frame["type"] == "reply")
     assert (reply["id"], reply["data"]) == (number, {"heard": {"ask": 1}})
     await anna.send({"type": "request", "id": number + 1, "data": {"ask": 2}})
     await eventually(
-        lambda: any('"ask":2' in line for line in handled(site, "Message anna")), PATIENCE, "asked"
+        lambda: any('"ask":2' in line for line in garden.handled("Message anna")), PATIENCE, "asked"
     )
     await anna.drop()
     await anna.come(there)
@@ -164,10 +193,9 @@ async def test_a_request_gets_its_reply_also_after_a_drop(site: Site) -> None:
     assert (reply["id"], reply["data"]) == (number + 1, {"heard": {"ask": 2}})
 
 
-@pytest.mark.heavy
-async def test_binary_and_droppable_messages(site: Site) -> None:
-    here, there = site.servers
-    anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
+async def test_binary_and_droppable_messages(garden: Garden) -> None:
+    here, there = garden.servers
+    anna, berta = await garden.talker("anna").come(here), await garden.talker("berta").come(there)
     await anna.socket.send(b'{"type":"message","id":1}\n\x00\xff')
     message = await berta.until(lambda frame: frame["type"] == "message")
     assert message["data"] == b"\x00\xff"
@@ -178,12 +206,11 @@ async def test_binary_and_droppable_messages(site: Site) -> None:
     assert message == {"type": "message", "data": {"said": "typing 0"}}
 
 
-@pytest.mark.heavy
-async def test_presence_is_a_list_and_then_changes(site: Site) -> None:
-    here, there = site.servers
-    anna = await Talker("anna").come(here)
+async def test_presence_is_a_list_and_then_changes(garden: Garden) -> None:
+    here, there = garden.servers
+    anna = await garden.talker("anna").come(here)
     await anna.until(lambda frame: frame["type"] == "presence" and frame["member"]["client"] == "anna")
-    berta = await Talker("berta").come(there)
+    berta = await garden.talker("berta").come(there)
     assert {(m["client"], m["state"]) for m in berta.hello["presence"]} == {
         ("anna", "online"),
         ("berta", "online"),
@@ -201,10 +228,9 @@ async def test_presence_is_a_list_and_then_changes(site: Site) -> None:
     assert [e["seq"] for e in events] == sorted(e["seq"] for e in events)
 
 
-@pytest.mark.heavy
-async def test_a_new_meta_is_shown_and_is_what_conditions_ask(site: Site) -> None:
-    here, there = site.servers
-    anna, berta = await Talker("anna").come(here), await Talker("berta").come(there)
+async def test_a_new_meta_is_shown_and_is_what_conditions_ask(garden: Garden) -> None:
+    here, there = garden.servers
+    anna, berta = await garden.talker("anna").come(here), await garden.talker("berta").come(there)
     await berta.say({"be": "glad"})
     change = await anna.until(lambda f: f["type"] == "presence" and f["event"] == "updated")
     assert change["member"] == {
@@ -219,19 +245,19 @@ async def test_a_new_meta_is_shown_and_is_what_conditions_ask(site: Site) -> Non
     assert await anna.said(1) == [{"said": "to all 0"}]
 
 
-async def test_a_raw_client_beside_them_sees_only_messages(site: Site) -> None:
-    here, there = site.servers
-    async with connect(here.ws_url("/ws/garden/?name=raw")) as raw:
-        anna = await Talker("anna").come(there)
+async def test_a_raw_client_beside_them_sees_only_messages(garden: Garden) -> None:
+    here, there = garden.servers
+    async with connect(here.ws_url(f"/ws/{garden.hub}/?name=raw")) as raw:
+        anna = await garden.talker("anna").come(there)
         await anna.say({"say": "to all"})
         assert json.loads(await raw.recv()) == {"said": "to all 0"}
 
 
 @pytest.mark.heavy
-async def test_a_silent_client_is_lost(site: Site) -> None:
-    anna = await Talker("anna").come(site.servers[0])
+async def test_a_silent_client_is_lost(garden: Garden) -> None:
+    anna = await garden.talker("anna").come(garden.servers[0])
     assert await anna.closed() == 4408
-    await eventually(lambda: handled(site, "Lost anna"), PATIENCE, "anna is lost")
+    await eventually(lambda: garden.handled("Lost anna"), PATIENCE, "anna is lost")
 
 
 BAD = [
@@ -248,12 +274,11 @@ BAD = [
 
 
 @pytest.mark.parametrize("number", range(2))
-@pytest.mark.heavy
-async def test_what_is_no_hub_v1_is_refused_and_nobody_else_notices(site: Site, number: int) -> None:
-    server = site.servers[number]
-    berta = await Talker("berta").come(server)
+async def test_what_is_no_hub_v1_is_refused_and_nobody_else_notices(garden: Garden, number: int) -> None:
+    server = garden.servers[number]
+    berta = await garden.talker("berta").come(server)
     for frame, code in BAD:
-        anna = await Talker().come(server)
+        anna = await garden.talker().come(server)
         await anna.socket.send(frame)
         assert await anna.closed() == code, frame[:80]
     await berta.say({"say": "still here"})
@@ -261,44 +286,42 @@ async def test_what_is_no_hub_v1_is_refused_and_nobody_else_notices(site: Site, 
 
 
 @pytest.mark.parametrize("number", range(2))
-@pytest.mark.heavy
-async def test_bad_beginnings(site: Site, number: int) -> None:
-    server = site.servers[number]
-    anna = await Talker("anna").come(server)
+async def test_bad_beginnings(garden: Garden, number: int) -> None:
+    server = garden.servers[number]
+    anna = await garden.talker("anna").come(server)
     token = anna.hello["token"]
 
-    async def refused(path: str, first: dict[str, Any] | str, code: int) -> None:
-        async with connect(server.ws_url(path), subprotocols=["hub.v1"]) as socket:
+    async def refused(at: str, first: dict[str, Any] | str, code: int) -> None:
+        async with connect(server.ws_url(at), subprotocols=["hub.v1"]) as socket:
             with contextlib.suppress(ConnectionClosed):  # refused before it says a word
                 await socket.send(first if isinstance(first, str) else json.dumps(first))
             async with asyncio.timeout(PATIENCE):
                 await socket.wait_closed()
             assert socket.close_code == code, first
 
-    garden = "/ws/garden/"
-    await refused(garden, "nonsense", 4400)
-    await refused(garden, {"type": "ping"}, 4400)
-    await refused(garden, {"type": "connect", "token": 5}, 4400)
-    await refused(garden, {"type": "connect", "seq": -1}, 4400)
-    await refused(garden, {"type": "connect", "token": "forged"}, 4401)
-    await refused(garden, {"type": "connect", "token": token[:-1] + "_"}, 4401)
+    path = f"/ws/{garden.hub}/"
+    await refused(path, "nonsense", 4400)
+    await refused(path, {"type": "ping"}, 4400)
+    await refused(path, {"type": "connect", "token": 5}, 4400)
+    await refused(path, {"type": "connect", "seq": -1}, 4400)
+    await refused(path, {"type": "connect", "token": "forged"}, 4401)
+    await refused(path, {"type": "connect", "token": token[:-1] + "_"}, 4401)
     await refused("/ws/another/", {"type": "connect", "token": token}, 4401)
-    await refused("/ws/garden/?name=berta", {"type": "connect", "token": token}, 4401)
-    await refused("/ws/garden/?stranger=1", {"type": "connect"}, 4403)
+    await refused(f"{path}?name=berta", {"type": "connect", "token": token}, 4401)
+    await refused(f"{path}?stranger=1", {"type": "connect"}, 4403)
     await anna.say({"say": "still here"})
 
 
-async def test_an_unknown_subprotocol_is_refused(site: Site) -> None:
-    for server in site.servers:
-        socket = await connect(server.ws_url("/ws/garden/"), subprotocols=["graphql-ws"])
+async def test_an_unknown_subprotocol_is_refused(garden: Garden) -> None:
+    for server in garden.servers:
+        socket = await connect(server.ws_url(f"/ws/{garden.hub}/"), subprotocols=["graphql-ws"])
         await socket.wait_closed()
         assert socket.close_code == 4406
 
 
-@pytest.mark.heavy
-async def test_numbers_that_cannot_be_are_no_recovery(site: Site) -> None:
-    server = site.servers[0]
-    anna = await Talker("anna").come(server)
+async def test_numbers_that_cannot_be_are_no_recovery(garden: Garden) -> None:
+    server = garden.servers[0]
+    anna = await garden.talker("anna").come(server)
     await anna.say({"say": "something"})
     await anna.said(1)
     for wrong in ({"seq": anna.seq + 1000}, {"epoch": "another"}, {"direct": 7}):

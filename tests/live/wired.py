@@ -124,7 +124,8 @@ def here() -> int:
     return len(get_relay().clients)
 
 
-def last_words(seconds: float) -> None:
+def last_words(seconds: float = hub_clients._LAST_WORDS) -> None:
+    """Without a number: what it was."""
     hub_clients._LAST_WORDS = seconds
 
 
