@@ -165,7 +165,7 @@ def test_any_garbage_raises_one_of_three_errors_or_is_read(message):
     assert all(isinstance(entry, Entry) for entry in entries)
 
 
-@given(st.lists(st.lists(ANYTHING, min_size=7, max_size=8)))
+@given(st.lists(st.lists(ANYTHING, min_size=7, max_size=8), max_size=3))
 def test_entries_of_garbage_raise_one_of_three_errors_or_are_read(entries):
     try:
         read = unpack({"type": PARCEL, "entries": entries})

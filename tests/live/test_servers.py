@@ -67,7 +67,7 @@ async def test_a_web_server_answers_and_stops(kind):
 
 
 async def test_a_killed_server_starts_again_at_its_address():
-    async with daphne(ECHO) as server:
+    async with uvicorn(ECHO) as server:
         port, pid = server.port, server.pid
         server.kill9()
         assert await server.wait() == -signal.SIGKILL
@@ -91,7 +91,7 @@ async def test_a_server_that_cannot_start_says_why():
 
 
 async def test_a_server_that_dies_by_itself_is_noticed():
-    server = await daphne(ECHO).start()
+    server = await uvicorn(ECHO).start()
     os.kill(server.pid, signal.SIGKILL)
     await server.wait()
     with pytest.raises(ProcessError, match="died by itself"):

@@ -359,7 +359,9 @@ async def test_the_servers_pings_stand_between_frames(site: Site) -> None:
         return  # started without
     async with site.client("ann") as ann, asyncio.timeout(20_000 * MS):
         count = 0
-        while ann.pings < 3:
+        # Daphne's come every two seconds.
+        enough = 1 if site.server.name == "daphne" else 3
+        while ann.pings < enough:
             await site.desk(f"numbered('ann', {count}, {count + 20}, 50_000)")
             await ann.read(20)
             count += 20
