@@ -27,7 +27,12 @@ class ChatClient:
             query += f"&meta={quote(json.dumps(meta))}"
         self._url = server.ws_url(f"{self.path}{room}/{query}")
         # A client that did not read for long must still find all that was sent to it.
-        self._options = {"max_queue": None, "ping_interval": None, **options}
+        self._options = {
+            "max_queue": None,
+            "ping_interval": None,
+            "open_timeout": 3 * PATIENCE,  # two hundred at once are let in one after the other
+            **options,
+        }
         self.name = name
         self.socket: websockets.ClientConnection
 
