@@ -22,7 +22,7 @@ async def talk_on(client: LoggedClient, stop: asyncio.Event) -> None:
         if stop.is_set():
             return
         await client.say(f"{client.name} {number}")
-        await asyncio.sleep(0.005 * UNIT)
+        await asyncio.sleep(0.02 * UNIT)
 
 
 async def nothing_waits(broker: Broker) -> bool:
