@@ -7,6 +7,10 @@ import time
 from django_hub.stores.ops import DeadLetter, Letter
 
 
+class Deadly(Exception):
+    """Said of a letter whose handling ends its worker."""
+
+
 def dead_letter(hub: str, letter: Letter, error: BaseException) -> DeadLetter:
     """The letter with what went wrong, to be kept by the commit that passes it."""
     return DeadLetter(

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from channels.db import aclose_old_connections
@@ -13,7 +14,7 @@ from channels.db import aclose_old_connections
 from django_hub.backoff import waits
 from django_hub.batching import Batcher
 from django_hub.bells import Bells
-from django_hub.deadletters import dead_letter
+from django_hub.deadletters import Deadly, dead_letter
 from django_hub.effects import Effects
 from django_hub.events import Event, read_body
 from django_hub.exceptions import Unavailable, UnreadableEvent
@@ -26,6 +27,9 @@ logger = get_logger(__name__)
 
 # Database connections may have been cut off meanwhile, in seconds.
 _STALE = 1.0
+# An event that was in hand when so many leases ran out, one after another, is not handled once more: what
+# ends or blocks a worker does so to each of them.
+_TRIES = 3
 
 Item = TypeVar("Item")
 
@@ -47,7 +51,8 @@ class HubService:
 
     ``handle`` gets each event, in the order of the hub's mailbox. If it raises, that is logged, the event
     becomes a dead letter, and the next one follows. All events of a batch are committed together, so
-    after a crash at most one batch of a hub is handled again.
+    after a crash at most one batch of a hub is handled again: each of its events is then committed by
+    itself, and the one with which three workers died, or lost their lease, becomes a dead letter.
     """
 
     def __init__(
@@ -126,9 +131,15 @@ class HubService:
 
     async def _drain(self, hub: str, serving: _Serving) -> None:
         claim = await self._asked(self._claims, hub)
+        suspects = 0
         while claim.lease is Lease.HELD:
             serving.token = claim.token
             await self._refresh_connections()
+            if claim.tries > 1:
+                # Which of them ended the last worker is not known.
+                suspects = claim.batch[-1].position
+            if claim.batch and claim.batch[0].position <= suspects:
+                claim = replace(claim, batch=claim.batch[:1])
             commit = await self._handled(claim, serving)
             if serving.lost:
                 logger.warning("Hub %s was taken over while %d events were handled", hub, len(claim.batch))
@@ -142,13 +153,15 @@ class HubService:
         dead: list[DeadLetter] = []
         done = 0
         cancelled: BaseException | None = None
-        events = [_read(claim.hub, letter) for letter in claim.batch]
+        events: list[Event | Exception] = [_read(claim.hub, letter) for letter in claim.batch]
+        if claim.tries > _TRIES:
+            events[0] = Deadly(f"{claim.tries - 1} workers died, or lost the hub's lease, with it in hand")
         async with Effects(self._store, claim.hub, claim.addresses):
             for letter, event in zip(claim.batch, events, strict=True):
                 if self._closing or serving.lost:
                     break
                 try:
-                    if isinstance(event, UnreadableEvent):
+                    if isinstance(event, Exception):
                         raise event
                     await self._handle(event)
                 except (Exception, asyncio.CancelledError, SystemExit) as error:

@@ -1,12 +1,13 @@
 """The service of hubs: order, side by side, failures, leases, and the end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from django_hub import service as module
+from django_hub.batching import Batcher
 from django_hub.bells import Bells
 from django_hub.connection import Connection
 from django_hub.events import Event
@@ -524,3 +525,62 @@ async def test_database_connections_are_looked_after_now_and_then_and_after_a_fa
     shop.service.wake(["a"])
     await shop.done()
     assert looks == ["looked"]
+
+
+async def _die(shops: list[Shop], dying: Shop) -> Shop:
+    """The worker ends without a word, and another one takes its place when its leases have run out."""
+    tasks = [serving.task for serving in dying.service._serving.values() if serving.task]
+    dying.service._commits = dying.service._claims = Batcher(_never)  # type: ignore[assignment]
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    heir = Shop()
+    heir.store, heir.clock, heir.gates, heir.members = dying.store, dying.clock, dying.gates, dying.members
+    heir.service = HubService(heir.handle, heir.store, Bells(Layer(heir.layer)), 100)
+    shops.append(heir)
+    heir.clock.now += heir.store.limits.hub_lease + 1
+    heir.service.wake(["a"])
+    return heir
+
+
+async def _never(_: Sequence[Any]) -> list[Any]:
+    raise asyncio.CancelledError
+
+
+async def test_an_event_that_ends_each_worker_is_a_dead_letter(
+    shop: Shop, shops: list[Shop], caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.gates["deadly"] = asyncio.Event()
+    await shop.post("a", "1", "2", "deadly", "3")
+    shop.service.wake(["a"])
+    for number in range(4):
+        await until(lambda: "deadly" in shops[-1].reached)
+        # Those before it are handled once more, each by itself, and no third time.
+        assert shops[-1].reached == (["", "1", "2", "deadly"] if number < 2 else ["deadly"])
+        await _die(shops, shops[-1])
+    heir = shops[-1]
+    await until(lambda: "3" in heir.reached)
+    assert heir.reached == ["3"]
+    (letter,) = await heir.store.dead_letters("a")
+    assert "deadly" in letter.body
+    assert letter.error == "Deadly: 3 workers died, or lost the hub's lease, with it in hand"
+    assert f"Event {letter.position} of hub a failed" in caplog.text
+    await heir.done()
+
+
+async def test_a_worker_that_stops_in_order_is_no_try(shop: Shop, shops: list[Shop]) -> None:
+    shop.gates["slow"] = asyncio.Event()
+    await shop.post("a", "slow")
+    for _ in range(5):
+        one = Shop()
+        shops.append(one)
+        one.store, one.gates, one.clock = shop.store, shop.gates, shop.clock
+        one.service = HubService(one.handle, one.store, Bells(Layer(one.layer)), 100)
+        one.service.wake(["a"])
+        await until(lambda one=one: "slow" in one.reached)  # type: ignore[misc]
+        await one.service.close(0.0)
+    assert await shop.store.dead_letters("a") == []
+    shop.gates["slow"].set()
+    shop.service.wake(["a"])
+    await shop.done()
+    assert shop.handled[-1][3] == "slow"

@@ -35,7 +35,7 @@ class MemberState:
 
 
 class HubState:
-    __slots__ = ("events", "held", "history", "mail", "members", "name", "named", "rung")
+    __slots__ = ("events", "held", "history", "mail", "members", "name", "named", "rung", "tried")
 
     def __init__(self, name: str, events: str) -> None:
         self.name = name
@@ -45,6 +45,8 @@ class HubState:
         self.mail: deque[Letter] | None = None
         self.held: Held | None = None
         self.rung = 0.0
+        # The position of the oldest letter, and under how many leases it was given out.
+        self.tried = 0, 0
         # Size and ttl, where it has its own.
         self.history: tuple[int | None, float | None] | None = None
 
@@ -53,3 +55,13 @@ class HubState:
         return HubRecord(
             name=self.name, events=self.events, named=self.named, history_size=size, history_ttl=ttl
         )
+
+    def try_mail(self, more: int) -> int:
+        """Under how many leases the oldest letter is given out, one after another, without a commit; 0 if
+        there is none. ``more`` is 1 where this lease is a new one."""
+        if not self.mail:
+            return 0
+        position, tries = self.tried
+        first = self.mail[0].position
+        self.tried = first, max(1, tries + more if position == first else 1)
+        return self.tried[1]

@@ -27,14 +27,16 @@ class MemoryMailboxes(MemoryState):
         if hub is None or (hub.mail is None and not ring):
             return Claim(name, Lease.FREE)
         held = hub.held
+        more = 0
         if held is None or (held.worker != worker and held.until <= self._clock()):
             held = hub.held = Held(secrets.token_hex(8), worker, 0.0, ring)
+            more = 1
         elif held.worker != worker:
             return Claim(name, Lease.FREE)
         held.ring = ring
         if ring:
             self._taken.add(name)
-        return self._next_batch(hub, held)
+        return self._next_batch(hub, held, more)
 
     async def commit(self, commits: Sequence[Commit]) -> list[Claim]:
         with self._lock:
@@ -57,19 +59,20 @@ class MemoryMailboxes(MemoryState):
             self._with_mail.pop(hub.name, None)
         if commit.release or (hub.mail is None and not hub.held.ring):
             hub.held = None
+            hub.tried = 0, 0
             # Given back with mail left: the next look of anybody rings for it, without the usual wait.
             hub.rung = 0.0
             self._vanish_if_empty(hub)
             return Claim(commit.hub, Lease.FREE)
         return self._next_batch(hub, hub.held)
 
-    def _next_batch(self, hub: HubState, held: Held) -> Claim:
+    def _next_batch(self, hub: HubState, held: Held, more: int = 0) -> Claim:
         held.until = self._clock() + self.limits.hub_lease
         mail = hub.mail or ()
         batch = tuple(letter for letter, _ in zip(mail, range(self.limits.batch), strict=False))
         members = ((letter.client_id, hub.members.get(letter.client_id)) for letter in batch)
         addresses = {client_id: member.address for client_id, member in members if member}
-        return Claim(hub.name, Lease.HELD, held.token, batch, addresses)
+        return Claim(hub.name, Lease.HELD, held.token, batch, addresses, hub.try_mail(more))
 
     async def renew(self, leases: Sequence[tuple[str, str]]) -> list[bool]:
         with self._lock:

@@ -181,7 +181,9 @@ class Lease(enum.Enum):
 class Claim:
     """A worker's right to a hub's mailbox, and the next letters of it.
 
-    ``addresses``: where the clients of these letters are now, those that are members.
+    ``addresses``: where the clients of these letters are now, those that are members. ``tries``: under how
+    many leases the first letter was given out, one after another, this one included: all before ran out
+    without a commit. Leases that were given back don't count.
     """
 
     hub: str
@@ -189,6 +191,7 @@ class Claim:
     token: str = ""
     batch: tuple[Letter, ...] = ()
     addresses: dict[str, Address] = field(default_factory=dict)
+    tries: int = 0
     error: Damaged | None = None
 
 

@@ -131,7 +131,7 @@ def _claim(hub: str, answer: list[Any] | Damaged) -> Claim:
     if isinstance(answer, Damaged):
         return Claim(hub, Lease.DAMAGED, error=answer)
     if answer[0] == 1:
-        _, token, letters, flat = answer
+        _, token, letters, flat, tries = answer
         addresses = {client_id: Address(*where) for client_id, *where in threes(flat)}
-        return Claim(hub, Lease.HELD, token, tuple(map(read_letter, letters)), addresses)
+        return Claim(hub, Lease.HELD, token, tuple(map(read_letter, letters)), addresses, tries)
     return Claim(hub, Lease.FREE if answer[0] == 0 else Lease.LOST)

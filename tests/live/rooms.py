@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import time
 from typing import Any
 from urllib.parse import parse_qs
@@ -94,6 +95,8 @@ class RoomEvents(HubEvents):
             case "wait":
                 await self.begun(event)
                 await asyncio.sleep(fields["seconds"])
+            case "die":
+                os.kill(os.getpid(), signal.SIGKILL)
             case "block":
                 await self.begun(event)
                 await asyncio.to_thread(time.sleep, fields["seconds"])

@@ -13,7 +13,7 @@ from collections import Counter
 
 import pytest
 
-from tests.live.chat import ChatClient
+from tests.live.chat import ChatClient, RoomClient
 from tests.live.servers import Broker, Worker, eventually, worker
 from tests.live.site import PATIENCE, UNIT, Site, Start, assert_in_order, said, talk
 
@@ -116,6 +116,26 @@ async def test_a_worker_killed_in_the_middle_has_its_events_handled_by_the_other
     assert repeats <= 100, "more than one batch was handled twice"
     once = list(dict.fromkeys(heard))
     assert_in_order(once, [client.name or "" for client in people], 1_000)
+
+
+@pytest.mark.heavy
+async def test_an_event_that_kills_each_worker_is_given_up_and_the_hub_goes_on(start: Start) -> None:
+    site = await start()
+    ann = await site.enter(site.servers[0], "room", "ann", RoomClient)
+    await ann.send({"type": "die", "text": ""})
+    await talk(ann, 3)
+    for _ in range(3):
+        dead = await eventually(
+            lambda: [each for each in site.workers if each.returncode is not None], PATIENCE
+        )
+        for each in dead:
+            each.kill9()  # it is expected to be dead
+            site.workers.remove(each)
+        await site.add_worker()
+    async with asyncio.timeout(PATIENCE):
+        assert await said(ann, 3) == ["ann 0", "ann 1", "ann 2"]
+    assert len(site.workers) == 2
+    assert all(worker.returncode is None for worker in site.workers)
 
 
 @pytest.mark.heavy

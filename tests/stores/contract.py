@@ -1165,6 +1165,34 @@ class StoreContract:
         assert other.token != held.token
         assert other.batch == held.batch
 
+    async def test_a_claim_tells_under_how_many_leases_its_first_letter_was_tried(self, store):
+        await store.apply([join(), post(1), post(2)])
+        for number in range(1, 4):
+            for _ in range(2):
+                held = await claim(store, worker=f"w{number}")
+                assert (held.tries, len(held.batch)) == (number, 3)
+            assert (await commit(store, held, 0)).tries == number
+            await self.units(11)
+        held = await claim(store, worker="w4")
+        assert held.tries == 4
+        # What is behind it is another letter.
+        held = await commit(store, held, held.batch[0].position)
+        assert (held.tries, len(held.batch)) == (1, 2)
+        await self.units(11)
+        held = await claim(store, worker="w5")
+        assert held.tries == 2
+        await commit(store, held, 0, release=True)
+        assert (await claim(store, worker="w6")).tries == 1
+
+    async def test_a_lease_without_mail_is_no_try(self, store):
+        await store.create("lobby", "events")
+        for number in range(3):
+            held = await claim(store, worker=f"w{number}", ring="bell")
+            assert (held.lease, held.batch, held.tries) == (HELD, (), 0)
+            await self.units(11)
+        await store.apply([join()])
+        assert (await claim(store, worker="w4")).tries == 1
+
     async def test_one_that_lost_its_lease_changes_nothing(self, store):
         await store.apply([join(), post(1)])
         held = await claim(store, worker="w1")

@@ -1,6 +1,6 @@
 -- ARGV: token, position, release, lease, batch, dead letters kept, their time in ms, dead letters.
 -- Returns -1 (lost), 0 and whether the hub vanished and whether its mail is gone (free), or 1, the token,
--- the letters and their addresses (held).
+-- the letters, their addresses and the tries (held).
 
 local token, position, release = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 local lease, batch = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -44,7 +44,7 @@ if #handled > 0 then
 end
 local mail = letters(batch)
 if release or (#mail == 0 and redis.call('HGET', HUB, 'ring') == '') then
-  redis.call('HDEL', HUB, 'token', 'worker', 'until', 'ring')
+  redis.call('HDEL', HUB, 'token', 'worker', 'until', 'ring', 'tried')
   if #mail > 0 then
     -- Given back with mail left: the next look of anybody rings for it, without the usual wait.
     redis.call('HSET', HUB, 'rung', '0')
@@ -52,4 +52,4 @@ if release or (#mail == 0 and redis.call('HGET', HUB, 'ring') == '') then
   return {0, vanish_if_empty(), #mail == 0 and 1 or 0}
 end
 redis.call('HSET', HUB, 'until', whole(now + lease))
-return {1, token, mail, addresses(mail)}
+return {1, token, mail, addresses(mail), try(mail, 0)}

@@ -8,5 +8,5 @@ elseif tonumber(held[2]) > now or held[3] == '1'
     or redis.call('HLEN', MEMBERS) > 0 or redis.call('LLEN', MAIL) > 0 then
   return {1, 0}
 end
-redis.call('HDEL', HUB, 'token', 'worker', 'until', 'ring')
+redis.call('HDEL', HUB, 'token', 'worker', 'until', 'ring', 'tried')
 return {0, vanish_if_empty()}

@@ -1,7 +1,8 @@
 -- What all scripts of one hub begin with. Every key of a hub has its hash tag, so they are of one slot.
 --
 -- HUB      hash: name, events, named, last (position), rung, history_size, history_ttl (seconds),
---          and while leased: token, worker, until, ring
+--          and while leased: token, worker, until, ring, tried (position of the oldest letter, a space, and under
+--          how many leases it was given out)
 -- MEMBERS  hash: client id -> connection \n process \n at \n past \n grace \n until \n who; past are the connections
 --          that one after another were replaced, the newest last, each with its process:
 --          connection,process,connection,process; until is empty but of a lost member
@@ -143,6 +144,19 @@ end
 
 local function letters(batch)
   return redis.call('LRANGE', MAIL, 0, batch - 1)
+end
+
+-- Under how many leases the first of these letters is given out, one after another, without a commit; 0 if there is
+-- none. `more` is 1 where this lease is a new one.
+local function try(mail, more)
+  if #mail == 0 then
+    return 0
+  end
+  local first = string.match(mail[1], '^%d+')
+  local position, tries = string.match(redis.call('HGET', HUB, 'tried') or '', '^(%d+) (%d+)$')
+  tries = math.max(1, position == first and tries + more or 1)
+  redis.call('HSET', HUB, 'tried', first .. ' ' .. tries)
+  return tries
 end
 
 -- Client id, process and connection of each member that a letter is of: whom its handler is likely to answer.
