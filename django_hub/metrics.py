@@ -11,7 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,6 +36,7 @@ from prometheus_client import (  # noqa: E402 (it reads that variable when it is
 from prometheus_client.metrics import MetricWrapperBase  # noqa: E402
 
 from django_hub.relay import relays  # noqa: E402
+from django_hub.stores.survey import HubSurvey  # noqa: E402
 from django_hub.tallies import tallies  # noqa: E402
 
 _Labels: TypeAlias = tuple[str, ...]
@@ -114,6 +115,11 @@ _FULLEST = Gauge(
     "Events that wait in the fullest of them.",
     multiprocess_mode="livemostrecent",
 )
+_OLDEST = Gauge(
+    "django_hub_mailbox_oldest_seconds",
+    "How long ago the oldest event that waits in them was posted; 0: none waits.",
+    multiprocess_mode="livemostrecent",
+)
 _FANOUT = Histogram(
     "django_hub_fanout_seconds",
     "From the begin of a run of broadcasts to its last client's write.",
@@ -163,11 +169,12 @@ def publish() -> None:
         _SILENCE.set(max((relay.hearing.silence for relay in here), default=0.0))
 
 
-def waiting(counts: Mapping[str, int]) -> None:
-    """How many events wait, hub by hub."""
-    _WAITING_HUBS.set(sum(count > 0 for count in counts.values()))
-    _WAITING.set(sum(counts.values()))
-    _FULLEST.set(max(counts.values(), default=0))
+def waiting(hubs: Sequence[HubSurvey]) -> None:
+    """What waits in these hubs' mailboxes."""
+    _WAITING_HUBS.set(sum(hub.mail > 0 for hub in hubs))
+    _WAITING.set(sum(hub.mail for hub in hubs))
+    _FULLEST.set(max((hub.mail for hub in hubs), default=0))
+    _OLDEST.set(max((hub.lag or 0.0 for hub in hubs), default=0.0))
 
 
 def exposition() -> bytes:
@@ -188,7 +195,8 @@ def exposition() -> bytes:
 def described() -> dict[str, tuple[str, str, tuple[str, ...]]]:
     """Type, help and labels of each metric, by its name."""
     mine: list[MetricWrapperBase] = [counter for counter, _ in _COUNTERS]
-    mine += [_CLIENTS, _HUBS, _LAG, _SILENCE, _WAITING_HUBS, _WAITING, _FULLEST, _FANOUT, _AGE, _HANDLER]
+    mine += [_CLIENTS, _HUBS, _LAG, _SILENCE, _WAITING_HUBS, _WAITING, _FULLEST, _OLDEST]
+    mine += [_FANOUT, _AGE, _HANDLER]
     found = {}
     for metric in mine:
         (family,) = metric.describe()

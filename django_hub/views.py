@@ -25,6 +25,7 @@ from django_hub.conf import get_settings
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.health import health
 from django_hub.stores.registry import get_store
+from django_hub.stores.survey import HubSurvey
 
 T = TypeVar("T")
 
@@ -58,18 +59,18 @@ async def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponse("Metrics are for staff, or for who brings METRICS_TOKEN.\n", "text/plain", 403)
     from django_hub import metrics as ours  # an extra: only there with METRICS
 
-    counts = await _on_lasting_loop(request, _waiting())
-    if counts is not None:
-        ours.waiting(counts)
+    hubs = await _on_lasting_loop(request, _waiting())
+    if hubs is not None:
+        ours.waiting(hubs)
     # It may read many files.
     text = await asyncio.to_thread(ours.exposition)
     return HttpResponse(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _waiting() -> dict[str, int] | None:
+async def _waiting() -> list[HubSurvey] | None:
     store = get_store()
     try:
-        return await store.waiting_in(await store.with_mail(most=_HUBS))
+        return await store.survey(await store.with_mail(most=_HUBS))
     except (Unavailable, Damaged):
         return None
 

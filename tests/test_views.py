@@ -147,6 +147,31 @@ async def test_a_scrape_says_what_happened(world: World, settings: Any) -> None:
     assert tallies.publish is not None
 
 
+async def test_a_scrape_says_how_long_the_oldest_event_waits(world: World, settings: Any) -> None:
+    settings.DJANGO_HUB = {"METRICS": True}
+    oldest, free = "django_hub_mailbox_oldest_seconds", asyncio.Event()
+
+    async def hold(event: Any) -> None:
+        await free.wait()
+
+    world.desk.handler = hold
+    await world.open_member("ann")
+    first = await until(lambda: scraped(oldest))
+
+    async def is_older() -> bool:
+        return await scraped(oldest) > first
+
+    await until(is_older)
+    assert await scraped("django_hub_mailbox_events") == 1
+    free.set()
+    await world.settled()
+    assert await scraped(oldest) == 0
+
+
+async def scraped(series: str) -> float:
+    return value((await get(views.metrics, STAFF)).content.decode(), series)
+
+
 def value(text: str, series: str) -> float:
     found = [line for line in text.splitlines() if line.startswith(f"{series} ")]
     return float(found[0].rpartition(" ")[2]) if found else 0.0

@@ -64,6 +64,22 @@ async def test_two_servers_and_a_worker_are_added_up(
     sent = await values(first, "django_hub_messages_sent_total")
     assert sent >= 3 * 5
 
+    # Without a worker what is said waits, and each server's scrape says for how long.
+    (worker,) = site.workers
+    worker.kill9()
+    await worker.wait()
+    await talk(people[0], 1)
+    for server in site.servers:
+
+        async def waits(server: WebServer = server) -> bool:
+            assert await values(server, "django_hub_mailbox_events ") == 1
+            assert await values(server, "django_hub_mailbox_oldest_seconds ") > 0.1
+            return True
+
+        await eventually(waits, timeout=10 * UNIT)
+    await worker.start()
+    await said(people[1], 1)
+
     second.kill9()
     await second.wait()
 
