@@ -18,3 +18,7 @@ if _pop := os.environ.get("LAYER_POP"):
     SILENCED_SYSTEM_CHECKS = ["django_hub.E001"]  # it knows the usual five seconds only
 if _urls := os.environ.get("URLCONF"):
     ROOT_URLCONF = _urls
+if _traces := os.environ.get("TRACES"):
+    from tests.live.traced import trace_into
+
+    trace_into(_traces)
