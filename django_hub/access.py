@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
@@ -61,6 +61,16 @@ class Access:
         It is asked again while the client is a member, with its user loaded anew, when that user's rights
         changed: so ask for what can change here, and do nothing else. No: the client is closed with 4403.
         """
+        known = self._known()
+        if known is not None:
+            return known
+        user = self.scope["user"]
+        unknown = [name for name in self.permissions if name not in self._granted]
+        # In the thread for the database: Django keeps what it read at the user.
+        return user is not None and await database_sync_to_async(user.has_perms)(unknown)
+
+    def _known(self) -> bool | None:
+        """What `authorize` says; None: its permissions must be asked for."""
         user = self.scope.get("user")
         if user is None and (self.login_required or self.permissions) and "user" not in self.scope:
             raise ImproperlyConfigured(
@@ -69,13 +79,24 @@ class Access:
             )
         if self.login_required and not (user and user.is_authenticated):
             return False
-        unknown = [name for name in self.permissions if name not in self._granted]
-        if not all(self._granted.get(name, True) for name in self.permissions):
+        granted = self._granted
+        if not all(granted.get(name, True) for name in self.permissions):
             return False
-        if not unknown:
-            return True
-        # In the thread for the database: Django keeps what it read at the user.
-        return user is not None and await database_sync_to_async(user.has_perms)(unknown)
+        return True if all(name in granted for name in self.permissions) else None
+
+    def knows(self, user: Any, granted: Mapping[str, bool]) -> bool | None:
+        """May this client stay, of which ``user`` was loaded anew? None: its hooks must be asked.
+
+        Many sockets are checked at once: what is known needs no coroutine a hook and no time-out.
+        """
+        if not self.plain_access:
+            return None
+        self.scope["user"] = user
+        self._granted = granted
+        try:
+            return self._known()
+        finally:
+            del self._granted
 
     async def may_send(self) -> bool:
         """May this client send? Default: yes. Asked after `authorize`, and again as that is.
@@ -115,9 +136,15 @@ def client_subject(client_id: str) -> str:
     return f"client:{client_id}"
 
 
-async def banned(relay: Relay, hub: str, client_id: str, user_id: str | None) -> Refused | None:
+async def banned(
+    relay: Relay,
+    hub: str,
+    client_id: str,
+    user_id: str | None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Refused | None:
     """A refusal, where the user or the client is banned from the hub. Waits while the store is away, as a
-    Join would. Raises `Damaged`."""
+    Join would: with ``sleep``, which may raise. Raises `Damaged`."""
     subjects = [client_subject(client_id)]
     if user_id is not None:
         subjects.append(user_subject(user_id))
@@ -127,7 +154,7 @@ async def banned(relay: Relay, hub: str, client_id: str, user_id: str | None) ->
             reasons = await asyncio.gather(*(relay.bans.put((hub, subject)) for subject in subjects))
         except Unavailable as error:
             logger.warning("A client waits to be let in: %s", error)
-            await asyncio.sleep(next(pauses))
+            await sleep(next(pauses))
             continue
         for reason in reasons:
             if isinstance(reason, Exception):

@@ -62,10 +62,12 @@ class Clients:
         self.counted: dict[str, int] | None = None
         #: Who may be back, and when that is over.
         self._lost: dict[Connection, tuple[asyncio.TimerHandle, list[str | bytes]]] = {}
+        #: Of whom the store is just told so; and as what they leave, where they were given up meanwhile.
+        self._losing: dict[Connection, Departure | None] = {}
         self._ending = False
         self._giving_up: set[asyncio.Task[None]] = set()
         self._entering: Batcher[Connection, None] = Batcher(self._enter)
-        #: Is told of each connection that leaves, once.
+        #: Is told of each connection that leaves for good, once.
         self.left: Callable[[Connection], None] = _nobody_asks
 
     @property
@@ -151,12 +153,16 @@ class Clients:
                     connection.wire.dropped,
                 )
             connection.release()
-            self.left(connection)
             if connection.joined is not None:
                 self._fanout.remove(connection)
                 self._ordering.forget(connection)
                 self._groups.leave(group_name(connection.hub))
-            leave = self._lose if connection.may_return(departure) else self._leave
+            if connection.may_return(departure):
+                leave = self._lose
+                self._losing[connection] = None
+            else:
+                leave = self._leave
+                self.left(connection)
             connection.left = asyncio.create_task(
                 leave(connection, departure, undelivered), context=contextvars.Context()
             )
@@ -193,8 +199,9 @@ class Clients:
         """As `leave`, for all that are members here. Who is lost is from now on for others to `reap`."""
         self._ending = True
         lost, self._lost = self._lost, {}
-        for timer, _ in lost.values():
+        for connection, (timer, _) in lost.items():
             timer.cancel()
+            self.left(connection)
             self._let_go()
         return [self.leave(connection, departure) for connection in self._fanout]
 
@@ -270,31 +277,42 @@ class Clients:
 
         Where the server ends before, that is for other processes, which `reap` its members.
         """
-        if connection.joined is not None:
-            await asyncio.wait([connection.joined])
-            tallies.lost += 1
-            try:
+        try:
+            if connection.joined is not None:
+                await asyncio.wait([connection.joined])
+                tallies.lost += 1
                 await self._outbox.put(connection.lose_op(departure))
-            except BaseException:
-                self._let_go()
-                raise
+        except BaseException:
+            del self._losing[connection]
+            self.left(connection)
+            self._let_go()
+            raise
+        given_up = self._losing.pop(connection)
+        if given_up is not None:
+            self.left(connection)
+            await self._leave(connection, given_up, undelivered)
+            return
         # Not where only its task was cancelled: this process may go on, and nobody else would see to it.
         ends = departure.reason == "shutdown" and departure.code == closes.SERVICE_RESTART
         if self._ending or ends:
+            self.left(connection)
             self._let_go()
             return
         loop = asyncio.get_running_loop()
         timer = loop.call_later(connection.grace, self._give_up, connection, departure)
         self._lost[connection] = timer, undelivered
 
-    def give_up(self, which: Callable[[Connection], bool], departure: Departure) -> None:
-        """Those of the lost that are meant are gone now, and won't resume."""
-        for connection in [each for each in self._lost if which(each)]:
+    def give_up(self, connection: Connection, departure: Departure) -> None:
+        """Where its client is lost, it is gone now, and won't resume."""
+        if connection in self._lost:
             self._lost[connection][0].cancel()
             self._give_up(connection, departure)
+        elif connection in self._losing:
+            self._losing[connection] = departure
 
     def _give_up(self, connection: Connection, departure: Departure) -> None:
         _, undelivered = self._lost.pop(connection)
+        self.left(connection)
         # A store where it is another connection's by now changes nothing.
         self._giving_up.add(
             task := asyncio.get_running_loop().create_task(

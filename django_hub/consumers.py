@@ -34,7 +34,7 @@ from django_hub.names import (
     require_key,
 )
 from django_hub.rates import Bucket
-from django_hub.readahead import ReadAhead
+from django_hub.readahead import Meanwhile, ReadAhead, SocketEnded
 from django_hub.rechecks import RECENT
 from django_hub.relay import Relay, get_relay
 from django_hub.spans import received
@@ -294,36 +294,48 @@ class HubConsumer(Access, AsyncConsumer):
         try:
             refusal = await self._decide()
         finally:
-            self._granted = {}
+            del self._granted
         connection = self._connection
         returns = self._may_receive and not connection.hears
         self._relay.fanout.let_hear(connection, self._may_receive)
-        if returns and connection.session:
+        if returns and connection.session and connection.left is None:
             # What it missed it gets with a new hello, as far as there is history; and the list of members.
             connection.close(closes.SERVICE_RESTART, "may receive again")
         return refusal
 
     async def _live(self, receive: _Receive) -> None:
+        meanwhile = Meanwhile(receive)
         try:
-            if self._talk is not None:
-                client_id = await self._talk.opened(
-                    receive, self.max_message_bytes, self.hub, self.client_id, self._given
-                )
-                if client_id is None:
-                    return
-                self.client_id = client_id
-            user = user_id(self.scope)
-            if (ban := await banned(self._relay, self.hub, self.client_id, user)) is not None:
-                raise ban
-            if self._talk is not None and self._talk.returns:
-                await self._visitor.enter_again(
-                    self._relay.store, self.hub, self.client_id, self._talk.session
-                )
-            else:
-                await self._visitor.enter(self.hub)
+            if await self._let_in(receive, meanwhile):
+                await self._stay(meanwhile if meanwhile.has_waited else receive)
+        except SocketEnded:
+            return
         except Refused as refusal:
             self._refuse(refusal)
-            return
+        finally:
+            meanwhile.close()
+
+    async def _let_in(self, receive: _Receive, meanwhile: Meanwhile) -> bool:
+        """Ask all that stands before a Join. False: it is gone. Raises `Refused`, `SocketEnded`."""
+        if self._talk is not None:
+            client_id = await self._talk.opened(
+                receive, self.max_message_bytes, self.hub, self.client_id, self._given
+            )
+            if client_id is None:
+                return False
+            self.client_id = client_id
+        user = user_id(self.scope)
+        ban = await banned(self._relay, self.hub, self.client_id, user, meanwhile.sleep)
+        if ban is not None:
+            raise ban
+        if self._talk is not None and self._talk.returns:
+            await self._visitor.enter_again(self._relay.store, self.hub, self.client_id, self._talk.session)
+        else:
+            await self._visitor.enter(self.hub)
+        return True
+
+    async def _stay(self, receive: _Receive) -> None:
+        user = user_id(self.scope)
         connection = self._connection = Connection(
             hub=self.hub,
             client_id=self.client_id,
@@ -344,8 +356,7 @@ class HubConsumer(Access, AsyncConsumer):
         del self._meta  # it is the connection's
         late = self._relay.rechecks.watch(connection, self.scope, user, self._since, self)
         if late is not None:
-            self._refuse(late)
-            return
+            raise late
         connection.reader = asyncio.current_task()
         departure = Departure(reason="shutdown")
         try:

@@ -151,13 +151,23 @@ def _found(
 
 
 def _fits(name: str, user: Any, then: Any, session: Any, hashes: dict[str, str]) -> bool:
-    if not hasattr(user, "get_session_auth_hash"):
+    if not hasattr(user, "get_session_auth_hash") or (session is None and _same_password(user, then)):
         return True
     if name not in hashes:
         hashes[name] = user.get_session_auth_hash()
     had = then.get_session_auth_hash() if session is None else session.get(HASH_SESSION_KEY) or ""
     return constant_time_compare(had, hashes[name]) or any(
         constant_time_compare(had, older) for older in user.get_session_auth_fallback_hash()
+    )
+
+
+def _same_password(user: Any, then: Any) -> bool:
+    """Without a keyed hash of each, which is most of the work for many users."""
+    from django.contrib.auth.base_user import AbstractBaseUser  # as above
+
+    own = getattr(type(user), "get_session_auth_hash", None)
+    return own is AbstractBaseUser.get_session_auth_hash and constant_time_compare(
+        user.password, then.password
     )
 
 

@@ -1,4 +1,4 @@
-"""The `receive` of a server that goes on reading a client whose application takes nothing."""
+"""What a client says while its application takes nothing: kept, and looked at for its end."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from typing import Any, Self
 # What may wait for the application.
 _MESSAGES = 10_000
 _BYTES = 1024 * 1024
+# And of one whose server stops reading it, before it is read no further.
+_KEPT = 100
+_KEPT_BYTES = 64 * 1024
 
 _Message = dict[str, Any]
 
 
 class ReadAhead:
-    """Takes all that comes, so that it is known what waits: in the server nobody could see it.
+    """The `receive` of a server that goes on reading a client whose application takes nothing.
+
+    Takes all that comes, so that it is known what waits: in the server nobody could see it.
 
     When too much waits, ``flooded`` is called, once. What waited is dropped then, and what comes after it,
     but not the word that the socket is closed. For the time of a ``with`` block.
@@ -60,6 +65,68 @@ class ReadAhead:
                 self._bytes = 0
                 self._is_flooded = True
                 self._flooded()
+
+
+class SocketEnded(Exception):
+    """Nobody is there any more to wait for."""
+
+
+class Meanwhile:
+    """The `receive` of an application that has to wait for something else, and hears when that is in vain.
+
+    What the client says while it waits is kept, up to a bound, and comes first afterwards. Where more is
+    said nothing further is read, and the end not heard.
+    """
+
+    __slots__ = ("_bytes", "_kept", "_next", "_receive")
+
+    def __init__(self, receive: Callable[[], Awaitable[_Message]]) -> None:
+        self._receive = receive
+        # Made when first needed: most never wait.
+        self._kept: deque[_Message] | None = None
+        self._bytes = 0
+        # Never given up: what was taken from the server would be lost with it.
+        self._next: asyncio.Task[_Message] | None = None
+
+    @property
+    def has_waited(self) -> bool:
+        return self._kept is not None
+
+    async def sleep(self, seconds: float) -> None:
+        """Raises `SocketEnded`, and what `receive` raises."""
+        if self._kept is None:
+            self._kept = deque()
+        clock = asyncio.get_running_loop().time
+        ends = clock() + seconds
+        while (left := ends - clock()) > 0:
+            if len(self._kept) >= _KEPT or self._bytes >= _KEPT_BYTES:
+                await asyncio.sleep(left)
+                return
+            if self._next is None:
+                self._next = asyncio.create_task(self._take())
+            await asyncio.wait([self._next], timeout=left)
+            if self._next.done():
+                message = self._next.result()
+                self._next = None
+                self._kept.append(message)
+                self._bytes += _size(message)
+                if message["type"] == "websocket.disconnect":
+                    raise SocketEnded
+
+    async def __call__(self) -> _Message:
+        if self._kept:
+            return self._kept.popleft()
+        if self._next is not None:
+            taken, self._next = self._next, None
+            return await taken
+        return await self._receive()
+
+    def close(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+
+    async def _take(self) -> _Message:
+        return await self._receive()
 
 
 def _size(message: _Message) -> int:

@@ -70,8 +70,8 @@ class Relay:
         self.outbox.recovered = self._recovered
         self.outbox.began = self.ordering.begin
         self.rechecks = Rechecks(store, self.groups, self.fanout, self.ordering, settings.RECHECK)
-        self.clients.left = self.rechecks.unwatch
-        self.rechecks.give_up = self.clients.give_up
+        self.clients.left = self.rechecks.watched.drop
+        self.rechecks.watched.give_up = self.clients.give_up
         #: Asks of hub and subject: see `Store.bans`.
         self.bans: Batcher[tuple[str, str], str | Damaged | None] = Batcher(store.bans)
         self.keeper = Keeper(store, self.bells, layer)

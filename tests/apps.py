@@ -231,6 +231,10 @@ class FaultyStore(MemoryStore):
         self._after("beat")
         return life
 
+    async def bans(self, asked: Any) -> Any:
+        self._before("bans")
+        return await super().bans(asked)
+
     async def waiting_in(self, hubs: Any) -> dict[str, int]:
         self._before("waiting_in")
         waiting = await super().waiting_in(hubs)

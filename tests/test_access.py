@@ -20,9 +20,9 @@ from django.test.utils import CaptureQueriesContext
 from django_hub import HubConsumer, hub_ban, hub_broadcast, hub_kick, hub_send, hub_unban
 from django_hub.api import hub_add, hub_member
 from django_hub.events import Joined, Left
-from django_hub.exceptions import InvalidBound, InvalidMessage, Refused
+from django_hub.exceptions import InvalidBound, InvalidMessage, Refused, Unavailable
 from django_hub.tickets import hub_ticket
-from tests.apps import EVENTS, OpenConsumer, StockConsumer, World
+from tests.apps import EVENTS, FaultyStore, OpenConsumer, StockConsumer, World
 from tests.apps import world as world
 from tests.sockets import Closed, Socket, turns, until, websocket_scope
 
@@ -195,6 +195,67 @@ async def test_channels_logout_of_an_unknown_session_closes_all(world: World, an
     assert await closed(socket) == (4401, "logged out")
 
 
+class Returning(Members):
+    grace = 60
+
+
+async def enter_and_be_lost(world: World, user: Any, session: SessionStore, **scope: Any) -> str:
+    """A client of hub.v1 whose connection broke; its id."""
+    before = sum(isinstance(event, Joined) for event in world.events)
+    socket = await enter(world, user, Returning, session=session, subprotocols=["hub.v1"], **scope)
+    socket.send_nowait('{"type":"connect"}')
+    await joined(world, before + 1)
+    client_id = next(event.client_id for event in reversed(world.events) if isinstance(event, Joined))
+    socket.disconnect(1006)
+    await until(lambda: is_lost(client_id))
+    return client_id
+
+
+async def is_lost(client_id: str) -> bool:
+    member = await hub_member("lobby", client_id)
+    return member is not None and member.state == "lost"
+
+
+async def is_gone(client_id: str) -> bool:
+    return await hub_member("lobby", client_id) is None
+
+
+async def test_logging_out_takes_the_sessions_lost_clients_away(world: World, anna: User) -> None:
+    session, other = await change(lambda: logged_in(anna)), await change(lambda: logged_in(anna))
+    tab = await enter_and_be_lost(world, anna, await change(lambda: read(session)))
+    phone = await enter_and_be_lost(world, anna, await change(lambda: read(other)))
+    await change(lambda: log_out(session, anna))
+    await until(lambda: is_gone(tab))
+    await until(lambda: any(isinstance(event, Left) for event in world.events))
+    left = [(e.client_id, e.reason, e.code) for e in world.events if isinstance(e, Left)]
+    assert left == [(tab, "kicked", 4401)]
+    assert await is_lost(phone)
+    await change(lambda: log_out(other, anna))
+    await until(lambda: is_gone(phone))
+    assert not list(world.relay.rechecks.watched.all)
+
+
+async def test_who_is_being_lost_when_its_user_logs_out_is_gone(world: World, anna: User) -> None:
+    store = world.use_store(FaultyStore())
+    session = await change(lambda: logged_in(anna))
+    socket = await enter(
+        world, anna, Returning, session=await change(lambda: read(session)), subprotocols=["hub.v1"]
+    )
+    socket.send_nowait('{"type":"connect"}')
+    await joined(world, 1)
+    await world.relay.idle()
+    store.line = asyncio.Event()
+    applied = len(store.applied)
+    socket.disconnect(1006)
+    await until(lambda: len(store.applied) > applied)
+    await change(lambda: log_out(session, anna))
+    await recheck(world)
+    store.line.set()
+    await until(lambda: is_gone(world.events[0].client_id))
+    await until(lambda: any(isinstance(event, Left) for event in world.events))
+    assert [(e.reason, e.code) for e in world.events if isinstance(e, Left)] == [("kicked", 4401)]
+
+
 CHANGES: dict[str, Any] = {
     "password": lambda user: (user.set_password("other"), user.save()),
     "inactive": lambda user: (setattr(user, "is_active", False), user.save()),
@@ -216,6 +277,18 @@ async def test_a_user_who_may_not_log_in_is_out(world: World, anna: User, what: 
     await change(lambda: CHANGES[what](anna))
     assert await closed(socket) == (4401, "no longer logged in")
     assert bystander.running
+
+
+@pytest.mark.parametrize("what", CHANGES)
+async def test_a_lost_client_of_who_may_not_log_in_is_gone(world: World, anna: User, what: str) -> None:
+    lost = await enter_and_be_lost(world, anna, await change(lambda: logged_in(anna)))
+    await change(lambda: (setattr(anna, "first_name", "Anna"), anna.save()))
+    await recheck(world)
+    assert await is_lost(lost)
+    await change(lambda: CHANGES[what](anna))
+    await until(lambda: is_gone(lost))
+    await until(lambda: any(isinstance(event, Left) for event in world.events))
+    assert [(e.reason, e.code) for e in world.events if isinstance(e, Left)] == [("kicked", 4401)]
 
 
 async def test_a_new_password_leaves_the_session_in_which_it_was_set(world: World, anna: User) -> None:
@@ -245,7 +318,7 @@ async def recheck(world: World) -> None:
 
     await asyncio.to_thread(background.finish)
     await turns(50)
-    await until(lambda: world.relay.rechecks._task is None)
+    await until(lambda: world.relay.rechecks.inquiries.is_idle)
 
 
 REVOKED: dict[str, Any] = {
@@ -297,7 +370,7 @@ async def test_a_revoked_group_costs_one_query(world: World, readers: Group) -> 
 
     from django_hub.logins import look_up
 
-    scopes = [watched.scope for watched in world.relay.rechecks._watched.values()]
+    scopes = [watched.scope for watched in world.relay.rechecks.watched.all]
     group_id = str(readers.pk)
 
     def counted() -> list[str]:
@@ -354,7 +427,7 @@ async def test_what_no_signal_tells_is_seen_with_the_regular_check(world: World,
     await change(session.delete)
     rechecks = world.relay.rechecks
     await rechecks.look()
-    assert rechecks._task is None
+    assert rechecks.inquiries.is_idle
     rechecks._checked = -1e9
     await rechecks.look()
     assert await closed(gone) == (4401, "no longer logged in")
@@ -400,18 +473,18 @@ async def test_a_database_that_fails_is_asked_again(
 ) -> None:
     from django.db import OperationalError
 
-    from django_hub import rechecks
+    from django_hub import inquiries
 
     socket = await enter(world, anna)
     await joined(world, 1)
-    errors, look_up = [OperationalError("gone")], rechecks.look_up
+    errors, look_up = [OperationalError("gone")], inquiries.look_up
 
     def failing(*args: Any, **options: Any) -> Any:
         if errors:
             raise errors.pop()
         return look_up(*args, **options)
 
-    monkeypatch.setattr(rechecks, "look_up", failing)
+    monkeypatch.setattr(inquiries, "look_up", failing)
     await change(lambda: CHANGES["inactive"](anna))
     assert await closed(socket) == (4401, "no longer logged in")
     assert "can't be checked again, for now" in caplog.text
@@ -530,7 +603,7 @@ async def test_what_may_be_heard_changes_while_connected(world: World, anna: Use
 
     socket = await enter(world, anna, Fickle)
     await joined(world, 1)
-    (consumer,) = [watched.consumer for watched in world.relay.rechecks._watched.values()]
+    (consumer,) = [watched.consumer for watched in world.relay.rechecks.watched.all]
     await change(lambda: (setattr(anna, "first_name", "deaf"), anna.save()))
     await until(lambda: not consumer._connection.hears)
     await hub_broadcast("lobby", "unheard")
@@ -641,6 +714,28 @@ async def test_kicks_and_bans_refuse_what_makes_no_sense(world: World) -> None:
     for seconds in (0, -1, float("inf"), True, "60"):
         with pytest.raises(InvalidBound, match="number of seconds"):
             await hub_ban("lobby", client_id="a", seconds=seconds)
+
+
+async def test_who_waits_for_the_check_of_bans_hears_that_its_socket_has_ended(world: World) -> None:
+    store = world.use_store(FaultyStore())
+    store.fail["bans"] = [Unavailable("gone")] * 10_000
+    socket = await world.open(OpenConsumer.as_asgi(), websocket_scope("lobby"))
+    await until(lambda: "bans" in store.calls)
+    socket.send_nowait("said in vain")
+    socket.disconnect(1006)
+    await socket.ended()
+    store.fail["bans"].clear()
+    assert not world.events
+
+
+async def test_what_is_said_while_the_check_of_bans_waits_is_not_lost(world: World) -> None:
+    store = world.use_store(FaultyStore())
+    store.fail["bans"] = [Unavailable("gone")] * 4
+    socket = await world.open(OpenConsumer.as_asgi(), websocket_scope("lobby", client_id="ann"))
+    for text in ("one", "two", "three"):
+        socket.send_nowait(text)
+    said = [("message", "ann", text) for text in ("one", "two", "three")]
+    await world.heard(("joined", "ann"), *said)
 
 
 # Tickets

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_hub import readahead
-from django_hub.readahead import ReadAhead
+from django_hub.readahead import Meanwhile, ReadAhead, SocketEnded
 from tests.sockets import turns, until
 
 
@@ -103,6 +103,59 @@ async def test_behind_the_block_nothing_is_read() -> None:
     server = Server()
     with server.ahead:
         await turns()
+    await turns()
+    server.send("late")
+    await turns()
+    assert server.inbox.qsize() == 1
+
+
+async def test_who_waits_hears_that_the_socket_has_ended() -> None:
+    server = Server()
+    meanwhile = Meanwhile(server.inbox.get)
+    waiting = asyncio.create_task(meanwhile.sleep(600))
+    await turns()
+    server.send("one", "two")
+    await turns()
+    assert not waiting.done()
+    server.disconnect()
+    with pytest.raises(SocketEnded):
+        await waiting
+    assert [(await meanwhile()).get("text") for _ in range(3)] == ["one", "two", None]
+
+
+async def test_what_comes_while_somebody_waits_comes_first_afterwards() -> None:
+    server = Server()
+    meanwhile = Meanwhile(server.inbox.get)
+    assert not meanwhile.has_waited
+    await meanwhile.sleep(0.001)
+    assert meanwhile.has_waited
+    server.send("one", "two")
+    await turns()
+    assert [(await meanwhile())["text"] for _ in range(2)] == ["one", "two"]
+    server.send("three")
+    assert (await meanwhile())["text"] == "three"
+    meanwhile.close()
+
+
+@pytest.mark.parametrize("most", ["_KEPT", "_KEPT_BYTES"])
+async def test_while_somebody_waits_no_more_than_so_much_is_read(most: str) -> None:
+    server = Server()
+    meanwhile = Meanwhile(server.inbox.get)
+    bound = getattr(readahead, most)
+    server.send(*(["x"] * bound if most == "_KEPT" else ["x" * bound]), "not read", "nor this")
+    waiting = asyncio.create_task(meanwhile.sleep(600))
+    await until(lambda: server.inbox.qsize() == 2)
+    await turns()
+    assert server.inbox.qsize() == 2
+    waiting.cancel()
+    meanwhile.close()
+
+
+async def test_what_is_under_way_ends_with_who_waited() -> None:
+    server = Server()
+    meanwhile = Meanwhile(server.inbox.get)
+    await meanwhile.sleep(0.001)
+    meanwhile.close()
     await turns()
     server.send("late")
     await turns()

@@ -1,0 +1,176 @@
+"""Inquiries: are those who were let in still to be there? All whom one concerns are asked of together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+from channels.db import database_sync_to_async
+from django.db import Error as DatabaseError
+
+from django_hub import closes
+from django_hub.backoff import waits
+from django_hub.exceptions import Refused
+from django_hub.logins import Fresh, LoggedOff, look_up
+from django_hub.logs import get_logger
+from django_hub.watched import Watch, Watched
+
+logger = get_logger(__name__)
+
+# Hooks asked side by side, and how long each may take, in seconds: one that hangs holds up no other.
+_AT_ONCE = 32
+_HOOK = 10.0
+_TURN = 0.005
+
+
+class _Due:
+    """Whom to check, gathered while others are checked."""
+
+    def __init__(self) -> None:
+        self.watched: dict[Watched, None] = {}
+        self.groups: dict[str, None] = {}
+        self.everybody = False
+
+    def __bool__(self) -> bool:
+        return bool(self.watched or self.groups or self.everybody)
+
+    def add(self, other: _Due) -> None:
+        self.watched |= other.watched
+        self.groups |= other.groups
+        self.everybody |= other.everybody
+
+
+class Inquiries:
+    """Loads the users of sockets anew, all with one query, asks their consumers again, and closes those
+    that may not stay. What is asked for meanwhile is the next inquiry."""
+
+    def __init__(self, watch: Watch, began: Callable[[], None]) -> None:
+        """``began`` is told when everybody is checked."""
+        self._watch = watch
+        self._began = began
+        self._due = _Due()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        return self._task is None
+
+    def of(self, watched: Iterable[Watched]) -> None:
+        self._due.watched |= dict.fromkeys(watched)
+        self._run()
+
+    def of_groups(self, ids: Iterable[str]) -> None:
+        self._due.groups |= dict.fromkeys(ids)
+        self._run()
+
+    def of_everybody(self) -> None:
+        self._due.everybody = True
+        self._run()
+
+    def end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._due = _Due()
+
+    def _run(self) -> None:
+        if self._due and self._task is None:
+            self._task = asyncio.create_task(self._runs(), context=contextvars.Context())
+
+    async def _runs(self) -> None:
+        pauses = waits()
+        try:
+            while self._due:
+                due, self._due = self._due, _Due()
+                try:
+                    await self._check_all(due)
+                except DatabaseError as error:
+                    logger.warning("Users can't be checked again, for now: %s", error)
+                    self._due.add(due)
+                    await asyncio.sleep(next(pauses))
+                except Exception:
+                    logger.exception("Users were not checked again; they are with the next change")
+        finally:
+            self._task = None
+
+    async def _check_all(self, due: _Due) -> None:
+        if due.everybody:
+            self._began()
+            await self._check(list(self._watch.of_users), sessions=True)
+            return
+        if due.watched:
+            await self._check(list(due.watched))
+        if due.groups:
+            # Whose consumer asks for nothing but a login is not concerned.
+            concerned = [
+                each
+                for each in self._watch.of_users
+                if each.consumer is not None
+                and (each.consumer.permissions or not each.consumer.plain_access)
+            ]
+            await self._check(concerned, groups=due.groups)
+
+    async def _check(
+        self,
+        watched: Sequence[Watched],
+        groups: Collection[str] | None = None,
+        *,
+        sessions: bool = False,
+    ) -> None:
+        if not watched:
+            return
+        # Most are of a few classes.
+        permissions = {
+            name
+            for names in {each.consumer.permissions for each in watched if each.consumer is not None}
+            for name in names
+        }
+        scopes = [each.scope for each in watched]
+        found = await database_sync_to_async(look_up)(scopes, permissions, groups, sessions=sessions)
+        asking: list[tuple[Watched, Fresh]] = []
+        turn = _Turn()
+        for each, user in zip(watched, found, strict=True):
+            if isinstance(user, LoggedOff):
+                self._watch.close(each, Refused(closes.BAD_TOKEN, user.reason))
+            elif each.consumer is not None and (user is not None or groups is None):
+                fresh = user or Fresh(each.scope.get("user"), {})
+                knows = each.consumer.knows(fresh.user, fresh.granted)
+                if knows is None:
+                    asking.append((each, fresh))
+                elif not knows:
+                    self._watch.close(each, Refused(closes.FORBIDDEN, "not allowed"))
+            if turn.is_over:
+                await turn.next()
+        rest = iter(asking)
+        await asyncio.gather(*(self._ask(rest, turn) for _ in range(min(_AT_ONCE, len(asking)))))
+
+    async def _ask(self, asking: Iterator[tuple[Watched, Fresh]], turn: _Turn) -> None:
+        for watched, fresh in asking:
+            if watched.consumer is None or watched not in self._watch:
+                continue
+            try:
+                async with asyncio.timeout(_HOOK):
+                    refusal = await watched.consumer.check_again(fresh.user, fresh.granted)
+            except Exception:
+                logger.exception("%s failed when it was asked again", type(watched.consumer).__name__)
+                refusal = Refused(closes.FAILED, "the server failed")
+            if refusal is not None:
+                self._watch.close(watched, refusal)
+            if turn.is_over:
+                await turn.next()
+
+
+class _Turn:
+    """The time until others are let: one for all who ask side by side."""
+
+    def __init__(self) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._ends = self._clock() + _TURN
+
+    @property
+    def is_over(self) -> bool:
+        return self._clock() > self._ends
+
+    async def next(self) -> None:
+        await asyncio.sleep(0)
+        self._ends = self._clock() + _TURN
