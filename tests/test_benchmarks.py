@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -17,11 +18,13 @@ if sys.platform != "linux":
 from benchmarks import plots, report, stage, tables
 from benchmarks.__main__ import measured
 from benchmarks.generator import Option, binary, generate, held, trivial_server
+from benchmarks.pairs import compared
 from benchmarks.peers import PEERS, Peer
 from benchmarks.peers.peer import SOCKET_IO, SOCKET_IO_PATH
 from benchmarks.results import Range, Result
 from benchmarks.scenario import Comparison, Contender, Figure, Scenario
 from benchmarks.scenarios import SCENARIOS, fan_out
+from benchmarks.scenarios import measured as in_turn
 from tests.live.servers import MS, eventually, free_port
 
 RATE = Figure("rate", "deliveries/s")
@@ -94,6 +97,38 @@ def test_a_table_says_which_levels_are_reached(ratio: float, most: bool, verdict
 def test_a_comparison_without_a_level_has_no_verdict() -> None:
     page = tables.section(scenario_of(Comparison(one=OURS, other=BARE, figure=RATE)), made_up((4, 2)))
     assert f"| {OURS} / {BARE}: deliveries/s | 2 × |  |  |  |" in page
+
+
+def test_what_is_on_in_its_turn_is_told_from_a_machines_drift() -> None:
+    drift = random.Random(7)
+    slow, turns = 1.0, []
+    for number in range(400):
+        # The machine gets slower all the time, by more than what is looked for, and trembles.
+        slow *= 1.002
+        on = number % 4 in (1, 2)
+        turns.append((on, slow * drift.uniform(0.95, 1.05) * (1.05 if on else 1.0)))
+    found = compared(turns)
+    assert found["pairs"] == 100
+    assert 3 < found["least"] < found["more"] < found["most"] < 7
+    assert found["most"] - found["least"] < 4
+
+
+@pytest.mark.parametrize("turns", [[(False, 1.0)] * 3, [(True, 1.0)] * 4])
+def test_turns_in_another_order_are_refused(turns: list[tuple[bool, float]]) -> None:
+    with pytest.raises(ValueError, match="Expected"):
+        compared(turns)
+
+
+@pytest.mark.live
+@pytest.mark.may_skip
+@pytest.mark.usefixtures("compiled")
+async def test_a_server_takes_turns() -> None:
+    pytest.importorskip("prometheus_client")
+    whole = in_turn.scenario(2, clients=5)
+    (contender,) = [each for each in whole.contenders if each.name == "METRICS, uvicorn"]
+    figures = await contender.measure(0.1)
+    assert figures["pairs"] > 1
+    assert figures["least"] <= figures["more"] <= figures["most"]
 
 
 def test_the_page_is_written_from_what_is_in_the_folder(tmp_path: Path) -> None:

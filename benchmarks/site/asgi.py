@@ -12,6 +12,13 @@ from django.urls import path  # noqa: E402
 
 from benchmarks.site import consumers  # noqa: E402
 
+if "TURNS" in os.environ:  # it needs the extra `metrics`
+    from benchmarks.site.turns import HubTurns
+
+    turns = [path("turns/fan/<hub>/", HubTurns.as_asgi())]
+else:
+    turns = []
+
 application = ProtocolTypeRouter(
     {
         "websocket": URLRouter(
@@ -25,6 +32,7 @@ application = ProtocolTypeRouter(
                 path("stock/echo/<hub>/", consumers.StockEcho.as_asgi()),
                 path("stock/fan/<hub>/", consumers.StockFan.as_asgi()),
                 path("bare/fan/<hub>/", consumers.bare_fan),
+                *turns,
             ]
         ),
         "channel": ChannelNameRouter(

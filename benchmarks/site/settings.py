@@ -14,7 +14,6 @@ LOGGING_CONFIG = None
 
 # WIRES=off: past no server's own `send`.
 DJANGO_HUB: dict[str, object] = {"WIRES": ()} if os.environ.get("WIRES") == "off" else {}
-DJANGO_HUB["METRICS"] = os.environ.get("METRICS") == "METRICS"
 
 if url := os.environ.get("REDIS_URL"):
     kind = os.environ.get("LAYER", "core")
