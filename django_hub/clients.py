@@ -259,7 +259,8 @@ class Clients:
         try:
             if connection.joined is not None:
                 # Its Join may be under way: the two never stand in one call (see the store's contract).
-                await asyncio.wait([connection.joined])
+                if not connection.joined.done():
+                    await asyncio.wait([connection.joined])
                 tallies.leaves[departure.reason] += 1
                 await self._outbox.put(connection.leave_op(departure, undelivered))
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -383,6 +384,44 @@ async def test_a_revoked_group_costs_one_query(world: World, readers: Group) -> 
     await change(lambda: readers.permissions.clear())
     for socket in sockets:
         assert await closed(socket) == (4403, "not allowed")
+
+
+async def test_a_check_of_many_is_not_held_up_by_collections(
+    world: World, readers: Group, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import OperationalError
+
+    from django_hub import inquiries
+
+    collecting: list[bool] = []
+    look_up = inquiries.look_up
+
+    def looked_up(*args: Any, **options: Any) -> Any:
+        collecting.append(gc.isenabled())
+        if len(collecting) == 1:
+            raise OperationalError("gone")
+        return look_up(*args, **options)
+
+    await change(lambda: readers.user_set.add(anna))
+    socket = await enter(world, anna, Readers)
+    await joined(world, 1)
+    await recheck(world)
+    monkeypatch.setattr(inquiries, "look_up", looked_up)
+    monkeypatch.setattr(inquiries, "_MANY", 1)
+    await change(lambda: readers.permissions.clear())
+    assert await closed(socket) == (4403, "not allowed")
+    await recheck(world)
+    assert collecting == [False, False]
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        await enter(world, anna, Members)
+        await joined(world, 2)
+        await change(lambda: (setattr(anna, "first_name", "Anna"), anna.save()))
+        await recheck(world)
+        assert not gc.isenabled(), "who collects by himself goes on so"
+    finally:
+        gc.enable()
 
 
 async def test_the_projects_own_authorize_is_asked_again_with_a_user_loaded_anew(

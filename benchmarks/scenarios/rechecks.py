@@ -8,6 +8,7 @@ from benchmarks.scenario import Comparison, Contender, Figure, Scenario
 
 _SOCKETS = 10_000
 _SECONDS = Figure("seconds", "s until the last is closed")
+_CPU = Figure("cpu", "s of the process's CPU until then")
 _QUERIES = Figure("queries", "queries")
 
 
@@ -19,7 +20,7 @@ SCENARIOS = [
     Scenario(
         name="rechecks",
         title=f"{_SOCKETS:,} sockets, each of another user, whose group loses the permission",
-        figures=(_SECONDS, _QUERIES),
+        figures=(_SECONDS, _CPU, _QUERIES),
         contenders=(Contender(name="django_hub", measure=_measure),),
         comparisons=(
             Comparison(one="django_hub", figure=_SECONDS, must=2.0, most=True),

@@ -73,9 +73,12 @@ class RedisState(Store):
         return names
 
     def _leave_no_traces(self, pipeline: Pipeline, gone: Iterable[tuple[str, str, str, str]]) -> None:
+        entries: dict[str, list[str]] = {}
         for process, hub, client_id, connection in gone:
-            pipeline.srem(self._index("process:") + process, entry(hub, client_id, connection))
+            entries.setdefault(process, []).append(entry(hub, client_id, connection))
             pipeline.zrem(self._client_key(client_id), entry(hub, connection))
+        for process, theirs in entries.items():
+            pipeline.srem(self._index("process:") + process, *theirs)
 
     async def _forget_freed(self, freed: Sequence[tuple[str, bool]]) -> list[None]:
         """Remove hubs without mail, and those that vanished, from the indexes."""
