@@ -9,13 +9,13 @@ from benchmarks.generator import Measured
 from benchmarks.pairs import compared
 from benchmarks.peers.peer import module_missing
 from benchmarks.scenario import Comparison, Contender, Figure, Measure, Scenario
-from benchmarks.scenarios.fan_out import on_site
+from benchmarks.scenarios.fan_out import SERVER_CPU, on_site
 
 _KINDS = ("daphne", "uvicorn")
 _ON, _NOTHING = "METRICS", "nothing"
-_MORE = Figure("more", "% more of the server's CPU")
-_LEAST = Figure("least", "95 % interval from")
-_MOST = Figure("most", "to")
+_MORE = Figure("more", "% more of it when on")
+_LEAST = Figure("least", "% more at least (95 %)")
+_MOST = Figure("most", "% more at most (95 %)")
 _PAIRS = Figure("pairs", "comparisons")
 
 # Bursts of a turn. The shorter turns are the less changes between them; the switch itself is not counted.
@@ -45,7 +45,7 @@ def scenario(burst: int, clients: int = 1000) -> Scenario:
         title=f"A broadcast of 100 bytes to {clients:,} clients of one server process on one core, "
         + ("one at a time" if burst == 1 else f"{burst} waiting")
         + ": with `METRICS` and the bound `rate`, and without, in turn",
-        figures=(_MORE, _LEAST, _MOST, _PAIRS),
+        figures=(SERVER_CPU, _MORE, _LEAST, _MOST, _PAIRS),
         contenders=[
             Contender(
                 name=f"{what}, {kind}",
