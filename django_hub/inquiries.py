@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 from django_hub import closes
 from django_hub.backoff import waits
 from django_hub.exceptions import Refused
-from django_hub.logins import Fresh, LoggedOff, look_up
+from django_hub.logins import Found, Fresh, LoggedOff, look_up
 from django_hub.logs import get_logger
 from django_hub.watched import Watch, Watched
 
@@ -129,11 +129,18 @@ class Inquiries:
             for names in {each.consumer.permissions for each in watched if each.consumer is not None}
             for name in names
         }
+        scopes = [each.scope for each in watched]
+        quietly = _no_collections if len(watched) >= _MANY else contextlib.nullcontext
+
+        def load() -> list[Found]:
+            # In here: how long it waits for the thread nobody knows.
+            with quietly():
+                return look_up(scopes, permissions, groups, sessions=sessions)
+
+        found = await database_sync_to_async(load)()
         turn = _Turn()
         asking: list[tuple[Watched, Fresh]] = []
-        with _no_collections() if len(watched) >= _MANY else contextlib.nullcontext():
-            scopes = [each.scope for each in watched]
-            found = await database_sync_to_async(look_up)(scopes, permissions, groups, sessions=sessions)
+        with quietly():
             for each, user in zip(watched, found, strict=True):
                 if isinstance(user, LoggedOff):
                     self._watch.close(each, Refused(closes.BAD_TOKEN, user.reason))
