@@ -33,8 +33,7 @@ from django_hub.stores.registry import get_store
 logger = get_logger(__name__)
 
 PANEL = "django_hub.admin"
-VIEW = "django_hub.view_hubs"
-CHANGE = "django_hub.change_hubs"
+MAY_SEE = "django_hub.view_hubs"
 
 # Seconds between two looks, and between two looks at who may look.
 _EVERY = 1.0
@@ -81,7 +80,7 @@ class HubsPanel(HubConsumer):
 @database_sync_to_async
 def _may_look(pk: Any) -> bool:
     user = get_user_model()._default_manager.filter(pk=pk).first()  # noqa: SLF001 (Django's way)
-    return bool(user and user.is_active and getattr(user, "is_staff", False) and user.has_perm(VIEW))
+    return bool(user and user.is_active and getattr(user, "is_staff", False) and user.has_perm(MAY_SEE))
 
 
 @database_sync_to_async
