@@ -26,7 +26,7 @@ from tests.live.servers import MS, ROOT, SCRUBBED, WebServer
 APP = "tests.live.operated:application"
 NASTY = "<img src=x onerror=alert(1)>&'\"\x1b[31m\u202e\r\nx"
 ESCAPED = "\\u001b[31m\\u202e\\u000d\\u000ax"
-PATIENCE = 10_000 * MS
+PATIENCE = 20_000 * MS
 
 _MAKE = f"""
 from django.contrib.auth.models import Permission, User

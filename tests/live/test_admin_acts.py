@@ -212,3 +212,13 @@ async def test_hostile_names_are_escaped(server: WebServer) -> None:
     rows = [row for row in log_of(server.environment) if row[1] == NASTY]
     assert len(rows) == 2
     assert not [shown for row in rows for shown in row[2:] if not shown.isprintable()]
+
+
+async def test_without_an_asgi_application_the_page_has_no_socket(server: WebServer) -> None:
+    """As on a site that is WSGI alone."""
+    async with daphne(APP, server.environment | {"ASGI": "nowhere"}) as other:
+        root = await Operator.come(other, "root")
+        status, page = await root.get()
+    assert status == 200
+    assert "the application routes no websocket" in page
+    assert "data-socket" not in page

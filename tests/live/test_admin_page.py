@@ -39,7 +39,7 @@ async def logged_in(
     browser: Browser, server: Server, name: str, admin: str = "/admin/", **options: Any
 ) -> Page:
     page = await (await browser.new_context(**options)).new_page()
-    page.set_default_timeout(10 * UNIT * 1000)
+    page.set_default_timeout(20 * UNIT * 1000)
     await page.goto(f"http://{server.host}:{server.port}{admin}login/?next={admin}django_hub/hubs/")
     await page.fill("#id_username", name)
     await page.fill("#id_password", "pw")
