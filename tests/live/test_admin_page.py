@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.live import operators
@@ -18,6 +19,8 @@ from tests.live.operators import ESCAPED, NASTY, HallClient, Operator, log_of, p
 from tests.live.servers import ROOT, Server, WebServer, daphne, eventually, uvicorn
 from tests.live.site import UNIT
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 APP = "demo_project.asgi:application"
 
 
@@ -26,7 +29,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return prepared(tmp_path_factory.mktemp("admin"))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def server(env: dict[str, str]) -> AsyncIterator[WebServer]:
     async with daphne(APP, env) as server:
         yield server

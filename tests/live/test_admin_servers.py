@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import redis.asyncio
 from playwright.async_api import Browser
 
@@ -16,10 +17,10 @@ from tests.live.servers import Broker, eventually
 from tests.live.site import PATIENCE, UNIT, Site
 from tests.live.test_admin_page import logged_in
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def site(broker: Broker, tmp_path: Path) -> AsyncIterator[Site]:
     """One daphne, one uvicorn and a worker, that beat so seldom that none does while a test counts."""
     leases = {"BEAT": 60 * UNIT, "PROCESS_LEASE": 180 * UNIT, "HUB_LEASE": 180 * UNIT}
