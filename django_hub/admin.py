@@ -22,8 +22,11 @@ from django_hub.exceptions import HubError
 from django_hub.logs import printable
 from django_hub.models import Hubs
 from django_hub.names import require_client_id, require_hub_name
+from django_hub.panel import MAY_SEE
 from django_hub.routing import panel_path
 from django_hub.sync import blocking
+
+_MAY_ACT = "django_hub.change_hubs"
 
 
 @admin.register(Hubs)
@@ -31,6 +34,13 @@ class HubsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_urls(self) -> list[URLPattern]:
         act = self.admin_site.admin_view(require_POST(self.act))
         return [path("act/", act, name="django_hub_hubs_act"), *super().get_urls()]
+
+    def has_view_permission(self, request: HttpRequest, obj: Hubs | None = None) -> bool:  # noqa: ARG002
+        # Not who may only act, as Django has it: seeing is reading what users say to each other.
+        return request.user.has_perm(MAY_SEE)
+
+    def has_change_permission(self, request: HttpRequest, obj: Hubs | None = None) -> bool:
+        return self.has_view_permission(request, obj) and request.user.has_perm(_MAY_ACT)
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
@@ -48,14 +58,13 @@ class HubsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not self.has_view_permission(request):
             raise PermissionDenied
         hub = request.GET.get("hub", "")
-        route = _route()
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": hub or "Hubs",
+            "title": printable(hub) or "Hubs",
             "hub": hub,
             "may_change": self.has_change_permission(request),
-            "socket": None if route is None else get_script_prefix() + route.lstrip("/"),
+            "socket": _socket(),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name
@@ -102,11 +111,15 @@ class HubsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         )
 
 
-def _route() -> str | None:
+def _socket() -> str | None:
+    """Where a browser finds the page's socket; None: nowhere."""
     try:
-        return panel_path(get_default_application())
+        route = panel_path(get_default_application())
     except ImproperlyConfigured:
         return None
+    prefix = get_script_prefix()
+    # Where the server leaves that in the path, and says nothing of it, the project's routes have it.
+    return None if route is None else prefix + route.lstrip("/").removeprefix(prefix.lstrip("/"))
 
 
 def _said(ok: bool, text: str, status: int = 200) -> JsonResponse:

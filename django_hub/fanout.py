@@ -73,9 +73,13 @@ class Fanout:
     def unlisten(self, name: str) -> None:
         self._ears.pop(name, None)
 
-    def sizes(self) -> list[tuple[int, str]]:
-        """How many local connections each hub has."""
-        return [(len(local.connections), hub) for hub, local in self._hubs.items()]
+    def hubs(self) -> list[str]:
+        """Those that have local connections."""
+        return list(self._hubs)
+
+    def size(self, hub: str) -> int:
+        """How many local connections a hub has."""
+        return len(local.connections) if (local := self._hubs.get(hub)) is not None else 0
 
     def get(self, hub: str, key: str) -> Connection | None:
         local = self._hubs.get(hub)

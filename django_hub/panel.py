@@ -33,8 +33,7 @@ from django_hub.stores.registry import get_store
 logger = get_logger(__name__)
 
 PANEL = "django_hub.admin"
-VIEW = "django_hub.view_hubs"
-CHANGE = "django_hub.change_hubs"
+MAY_SEE = "django_hub.view_hubs"
 
 # Seconds between two looks, and between two looks at who may look.
 _EVERY = 1.0
@@ -51,7 +50,6 @@ class HubsPanel(HubConsumer):
     burst = 50
     when_slow = "latest"
 
-    sight: Sight | None = None
     _panel: Panel | None = None
 
     async def get_hub(self) -> str:
@@ -63,12 +61,12 @@ class HubsPanel(HubConsumer):
 
     async def on_message(self, data: str | bytes) -> None:
         try:
-            self.sight = Sight.read(json.loads(data))
+            sight = Sight.read(json.loads(data))
         except (ValueError, RecursionError) as error:
             await self.close(closes.BAD_REQUEST, str(error)[:100])
             return
         self._panel = _panel()
-        self._panel.show(self)
+        self._panel.show(self, sight)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -81,7 +79,7 @@ class HubsPanel(HubConsumer):
 @database_sync_to_async
 def _may_look(pk: Any) -> bool:
     user = get_user_model()._default_manager.filter(pk=pk).first()  # noqa: SLF001 (Django's way)
-    return bool(user and user.is_active and getattr(user, "is_staff", False) and user.has_perm(VIEW))
+    return bool(user and user.is_active and getattr(user, "is_staff", False) and user.has_perm(MAY_SEE))
 
 
 @database_sync_to_async
@@ -101,19 +99,19 @@ class Panel:
     """The visitors of one loop."""
 
     def __init__(self) -> None:
-        self._visitors: set[HubsPanel] = set()
+        self._visitors: dict[HubsPanel, Sight] = {}
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._tails: dict[str, int] = {}
 
-    def show(self, visitor: HubsPanel) -> None:
-        self._visitors.add(visitor)
+    def show(self, visitor: HubsPanel, sight: Sight) -> None:
+        self._visitors[visitor] = sight
         self._news.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), context=contextvars.Context())
 
     def forget(self, visitor: HubsPanel) -> None:
-        self._visitors.discard(visitor)
+        self._visitors.pop(visitor, None)
         self._news.set()
 
     async def _run(self) -> None:
@@ -141,17 +139,16 @@ class Panel:
             if clock() - checked > _CHECKED:
                 checked = clock()
                 await self._check()
-            by_sight: dict[Sight, list[HubsPanel]] = {}
-            for visitor in self._visitors:
-                if visitor.sight is not None:
-                    by_sight.setdefault(visitor.sight, []).append(visitor)
-            for sight, visitors in by_sight.items():
-                await self._show(viewer, sight, [visitor.client_id for visitor in visitors])
+            by_sight: dict[Sight, list[str]] = {}
+            for visitor, sight in self._visitors.items():
+                by_sight.setdefault(sight, []).append(visitor.client_id)
+            for sight, ids in by_sight.items():
+                await self._show(viewer, sight, ids)
             shown = {sight.hub for sight in by_sight}
             for hub in [hub for hub in self._tails if hub not in shown]:
                 del self._tails[hub]
             for hub in shown - {""}:
-                ids = [each.client_id for each in self._visitors if each.sight and each.sight.hub == hub]
+                ids = [each.client_id for each, sight in self._visitors.items() if sight.hub == hub]
                 await self._show_events(hub, ids)
             try:
                 async with asyncio.timeout(_EVERY):
@@ -184,7 +181,7 @@ class Panel:
                 allowed = False
             if not allowed:
                 await visitor.close(closes.FORBIDDEN, "not allowed any more")
-                self._visitors.discard(visitor)
+                self.forget(visitor)
 
 
 _panels: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Panel] = weakref.WeakKeyDictionary()

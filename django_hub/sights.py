@@ -127,6 +127,11 @@ class Viewer:
     async def _hub(self, sight: Sight) -> dict[str, Any]:
         store = self._store
         (state,) = await store.survey([sight.hub])
+        if state.error:
+            # Whatever else is asked of it fails, too.
+            row = {**asdict(state), "in": 0.0, "out": 0.0}
+            nothing = {"members": [], "next": "", "dead": [], "silent": 0}
+            return {"view": "hub", "at": time.time(), "state": row, **nothing}
         exact = None
         if sight.search and not sight.after:
             exact = await store.member(sight.hub, sight.search)

@@ -30,6 +30,25 @@ def test_arguments_are_escaped_and_keep_their_types(caplog):
     assert caplog.messages == ["a\\nb: 3 of 1.5, c\\rd", "100 %"]
 
 
+def test_what_exceptions_say_is_escaped_in_a_traceback(caplog):
+    logger = get_logger("django_hub.test_logs")
+    try:
+        try:
+            raise ValueError("a\r\nERROR forged\x1b[2J")
+        except ValueError as error:
+            raise ExceptionGroup("several\nERROR forged", [error, KeyError("a\u202eb")]) from error
+    except ExceptionGroup:
+        logger.exception("It failed")
+    lines = caplog.text.rstrip("\n").split("\n")
+    assert "ValueError: a\\r\\nERROR forged\\x1b[2J" in lines
+    assert all(line.isprintable() for line in lines)
+    assert not [line for line in lines if line.startswith("ERROR forged")]
+    assert [line for line in lines if line[:9] == "Traceback"] == ["Traceback (most recent call last):"]
+    assert "direct cause" in caplog.text
+    logger.error("without one", exc_info=None)
+    assert caplog.records[-1].exc_text is None
+
+
 def test_each_logger_of_the_package_has_it():
     import django_hub.consumers
     import django_hub.workers  # noqa: F401

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, Permission, User
 
-from django_hub import closes, panel
+from django_hub import answers, closes, panel
 from django_hub.exceptions import Unavailable
+from django_hub.layers.choice import get_layer
 from django_hub.panel import HubsPanel
 from django_hub.sights import Viewer
 from tests.apps import OpenConsumer, World
@@ -160,4 +164,107 @@ async def test_an_id_that_is_no_users_key_has_no_name() -> None:
 
 async def test_a_stranger_is_refused(world: World) -> None:
     socket = await world.open(HubsPanel.as_asgi(), websocket_scope("x", user=AnonymousUser()))
+    assert await socket.close_code() == closes.FORBIDDEN
+
+
+class Counted:
+    """How often the store and the layer are called."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: Counter[str] = Counter()
+        for thing in (world.store, get_layer()):
+            for name, _ in inspect.getmembers(type(thing), inspect.iscoroutinefunction):
+                if not name.startswith("_"):
+                    monkeypatch.setattr(thing, name, self._counting(name, getattr(thing, name)))
+
+    def _counting(self, name: str, call: Any) -> Any:
+        async def counted(*args: Any, **kwargs: Any) -> Any:
+            self.calls[name] += 1
+            return await call(*args, **kwargs)
+
+        return counted
+
+    def taken(self) -> Counter[str]:
+        calls, self.calls = self.calls, Counter()
+        return calls
+
+
+async def test_it_costs_nothing_while_nobody_looks(
+    world: World, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same calls before somebody looked and after; and none at all where nothing happens."""
+    monkeypatch.setattr(answers, "_COUNTED", 0.01)
+    ann = await world.open_member("ann")
+    counted = Counted(world, monkeypatch)
+
+    async def cost() -> Counter[str]:
+        await world.settled()
+        counted.taken()
+        ann.send_nowait("hi")
+        handled = len(world.events) + 1
+        await until(lambda: len(world.events) >= handled)
+        await world.settled()
+        await asyncio.sleep(0.3)  # thirty looks
+        return counted.taken()
+
+    await cost()
+    before = await cost()
+    assert before.total()
+    socket = await looking(world, operator, hub="lobby")
+    await shown(socket, "hub")
+    assert (await cost()).keys() >= {"survey", "members", "tail", "processes"}
+    socket.disconnect()
+    await until(lambda: panel._panel()._task is None and world.relay.clients.counted is None)
+    assert await cost() == before
+    await asyncio.sleep(0.3)
+    assert not counted.taken()
+
+
+async def test_a_visitor_who_says_nothing_is_shown_nothing(
+    world: World, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(world, monkeypatch)
+    await world.open(HubsPanel.as_asgi(), websocket_scope("x", user=operator))
+    await until(lambda: panel.PANEL in world.relay.fanout)
+    await asyncio.sleep(0.1)
+    assert not counted.taken().keys() & {"survey", "totals", "processes", "tail"}
+
+
+async def test_who_goes_on_to_another_hub_is_shown_its_events_from_then_on(
+    world: World, operator: User
+) -> None:
+    ann = await world.open_member("ann")
+    bob = await world.open_member("bob", "kitchen")
+    socket = await looking(world, operator, hub="lobby")
+    await shown(socket, "hub")
+    ann.send_nowait("one")
+    assert (await shown(socket, "events"))["events"][-1]["text"] == "one"
+    socket.send_nowait(json.dumps(HOME | {"hub": "kitchen"}))
+    await until(lambda: list(panel._panel()._tails) == ["kitchen"])
+    ann.send_nowait("not shown")
+    await until(lambda: len(world.told()) == 3)
+    bob.send_nowait("two")
+    assert [event["text"] for event in (await shown(socket, "events"))["events"]] == ["two"]
+
+
+async def test_who_may_still_look_is_shown_more(
+    world: World, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel, "_CHECKED", 0.0)
+    socket = await looking(world, operator)
+    pictures = [await shown(socket, "hubs") for _ in range(3)]
+    assert len({picture["at"] for picture in pictures}) == 3
+
+
+async def test_a_check_that_cannot_be_made_closes(
+    world: World, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = await looking(world, operator)
+    await shown(socket, "hubs")
+
+    async def unavailable(_: HubsPanel) -> bool:
+        raise Unavailable("no database")
+
+    monkeypatch.setattr(HubsPanel, "authorize", unavailable)
+    monkeypatch.setattr(panel, "_CHECKED", 0.0)
     assert await socket.close_code() == closes.FORBIDDEN

@@ -149,6 +149,20 @@ async def test_too_many_questions_at_once_are_dropped(world: World) -> None:
     await answers.idle()
 
 
+async def test_the_largest_hubs_of_many(
+    world: World, questions: Questions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers_module, "_SLICE", 7)
+    for number in range(60):
+        await world.open_member("ann", f"h{number:02}")
+    for hub in ("h05", "h33", "h59"):
+        await world.open_member("bob", hub)
+    await world.open_member("eve", "h33")
+    (process,) = await world.store.processes(10)
+    largest = (await questions.ask({process: ["hubs", [], True]}))[process]["largest"]
+    assert (largest[0], set(largest[1:3]), len(set(largest))) == ("h33", {"h05", "h59"}, MOST // 2)
+
+
 # Others
 
 
@@ -165,6 +179,14 @@ async def test_who_does_not_answer_is_left_out_and_not_asked_for_a_while(
     await peer.say(late, answer=answer(1))
     await peer.say(question, answer=answer(2))
     assert (await asking)[peer.channel]["messages"] == 2
+
+
+async def test_an_answer_to_nobody_is_dropped(questions: Questions, layer: Layer, peer: Peer) -> None:
+    await layer.send(questions._channel, {"type": ANSWER, "number": "99", "answer": "1"})
+    await layer.send(questions._channel, {"type": "another", "number": "1"})
+    asking = asyncio.create_task(questions.ask({peer.channel: HUBS}))
+    await peer.say(await peer.asked(), answer=answer(1))
+    assert (await asking)[peer.channel]["messages"] == 1
 
 
 @pytest.mark.parametrize("reply", [{}, {"answer": "{"}, {"answer": 3}, {"answer": "[" * 100_000}])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from django_hub import sights
-from django_hub.events import describe, joined_body, left_body, message_body
+from django_hub.events import describe, joined_body, left_body, lost_body, message_body
 from django_hub.exceptions import InvalidName
 from django_hub.sights import SHOWN, Sight, Viewer, told
 from django_hub.stores.memory import MemoryStore
+from django_hub.stores.ops import Lose
+from django_hub.stores.survey import HubSurvey
 from tests.stores.contract import join, post
 
 HOME = {"hub": "", "search": "", "after": "", "by_name": False}
@@ -145,6 +148,21 @@ async def test_a_hub_that_is_not_there(viewer: Viewer) -> None:
     assert (picture["members"], picture["state"]["there"], picture["dead"]) == ([], False, [])
 
 
+async def test_a_hub_that_is_damaged(
+    store: MemoryStore, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def survey(hubs: list[str]) -> list[HubSurvey]:
+        return [HubSurvey(name=hub, error="not ours") for hub in hubs]
+
+    await store.apply([join()])
+    monkeypatch.setattr(store, "survey", survey)
+    picture = await viewer.see(Sight(hub="lobby"))
+    assert (picture["state"]["error"], picture["members"]) == ("not ours", [])
+    (row,) = (await viewer.see(Sight()))["hubs"]
+    assert row["error"] == "not ours"
+    assert row.keys() == picture["state"].keys()
+
+
 async def test_rates_are_of_what_came_between_two_looks(
     store: MemoryStore, viewer: Viewer, relays: Relays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +175,34 @@ async def test_rates_are_of_what_came_between_two_looks(
     assert (picture["totals"]["rate"], picture["hubs"][0]["in"]) == (15, 15)
     relays.messages, now = 3, now + 2
     assert (await viewer.see(Sight()))["totals"]["rate"] == 0
+
+
+async def test_what_rates_are_made_of_is_bounded(
+    store: MemoryStore, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever pages through a large site fills no memory."""
+    monkeypatch.setattr(sights, "_RELAYS", 1)
+    names = [f"h{number:04}" for number in range(21 * SHOWN)]
+    await store.apply([join(name) for name in names])
+    assert flat(await pages(viewer, "hubs", "name", by_name=True)) == names
+    assert len(viewer._counts) == 20 * SHOWN
+
+
+async def test_a_lost_members_server_is_not_asked(
+    store: MemoryStore, viewer: Viewer, relays: Relays
+) -> None:
+    ann = replace(join(), grace=60_000.0)
+    lost = Lose(
+        hub="lobby",
+        client_id="ann",
+        connection=ann.connection,
+        process="p1",
+        body=lost_body(ann.who, 1.0, "read"),
+    )
+    await store.apply([ann, lost])
+    picture = await viewer.see(Sight(hub="lobby"))
+    assert [member["state"] for member in picture["members"]] == ["lost"]
+    assert [question[0] for asked in relays.asked for question in asked.values()] == ["hubs"]
 
 
 async def test_the_largest_are_asked_for_now_and_then(

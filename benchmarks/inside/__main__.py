@@ -11,7 +11,7 @@ import django
 
 django.setup()
 
-from benchmarks.inside import blocking, hubs, joins, rechecks, relays  # noqa: E402
+from benchmarks.inside import blocking, hubs, joins, looks, rechecks, relays  # noqa: E402
 
 _MEASURED: dict[str, Callable[..., Any]] = {
     "joins": joins.joins,
@@ -19,6 +19,8 @@ _MEASURED: dict[str, Callable[..., Any]] = {
     "hub_broadcast": hubs.broadcast,
     "blocking_hub_broadcast": blocking.hub_broadcast,
     "blocking_group_send": blocking.group_send,
+    "looks": looks.looks,
+    "listing": looks.listing,
     "rechecks": rechecks.rechecks,
     "relays": relays.relays,
 }

@@ -20,14 +20,17 @@ async def _take(message: dict[str, Any]) -> None:
 
 
 def connection(
-    hub: str, client_id: str, send: Callable[[dict[str, Any]], Awaitable[None]] = _take
+    hub: str,
+    client_id: str,
+    send: Callable[[dict[str, Any]], Awaitable[None]] = _take,
+    events: str = "hub-fan",
 ) -> Connection:
     return Connection(
         hub=hub,
         client_id=client_id,
         meta={},
         user_id=None,
-        events="hub-fan",
+        events=events,
         wire=AsgiWire(send),
         bounds=Bounds(),
     )

@@ -3,6 +3,7 @@
 from benchmarks.scenarios import (
     fan_out,
     growth,
+    looks,
     many_hubs,
     measured,
     memory,
@@ -30,4 +31,5 @@ SCENARIOS = [
     *returns.SCENARIOS,
     *there_and_back.SCENARIOS,
     *rechecks.SCENARIOS,
+    *looks.SCENARIOS,
 ]

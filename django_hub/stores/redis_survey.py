@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from redis.asyncio.client import Pipeline
@@ -14,18 +15,22 @@ from django_hub.stores.ops import DeadLetter
 from django_hub.stores.redis_state import RedisState
 from django_hub.stores.survey import TAIL_TTL, Handled, HubSurvey, Revived, Tail, Totals
 
+# Hubs surveyed in one round trip: others on this loop, and at the broker, have their turn in between.
+_AT_ONCE = 50
+
 
 class RedisSurvey(RedisState):
     async def survey(self, hubs: Sequence[str]) -> list[HubSurvey]:
-        if not hubs:
-            return []
+        states: list[HubSurvey] = []
+        for start in range(0, len(hubs), _AT_ONCE):
+            some = hubs[start : start + _AT_ONCE]
+            answers = await self._scripts.run_each(partial(self._ask, some))
+            states += [_state(hub, answer) for hub, answer in zip(some, answers, strict=True)]
+        return states
 
-        def fill(pipeline: Pipeline) -> None:
-            for hub in hubs:
-                self._call(pipeline, "survey", hub)
-
-        answers = await self._scripts.run_each(fill)
-        return [_state(hub, answer) for hub, answer in zip(hubs, answers, strict=True)]
+    def _ask(self, hubs: Sequence[str], pipeline: Pipeline) -> None:
+        for hub in hubs:
+            self._call(pipeline, "survey", hub)
 
     async def totals(self) -> Totals:
         processes = await self.processes(1000)

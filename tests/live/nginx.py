@@ -25,6 +25,20 @@ def blocks(language: str) -> list[str]:
     return found
 
 
+def nginx_command(folder: Path, site: str) -> list[str]:
+    """nginx with the block of that site, and all else in the folder."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    # Started by root it would be another user, who may not read what belongs to the tests.
+    user = "user root;" if os.geteuid() == 0 else ""
+    file = folder / "nginx.conf"
+    file.write_text(
+        f"daemon off; {user} pid {folder}/pid; error_log stderr;\n"
+        f"events {{}}\nhttp {{ access_log off; {paths}\n{site}\n}}\n"
+    )
+    return [str(_NGINX), "-c", str(file), "-p", str(folder), "-e", "stderr"]
+
+
 class Nginx(Server):
     """nginx with the page's block; only its addresses are others."""
 
@@ -43,16 +57,7 @@ class Nginx(Server):
         }.items():
             assert site.count(theirs) == 1, f"the page's nginx block has no {theirs!r}"
             site = site.replace(theirs, ours)
-        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        paths = " ".join(f"{kind}_temp_path {self._folder}/{kind};" for kind in kinds)
-        # Started by root it would be another user, who may not read what belongs to the tests.
-        user = "user root;" if os.geteuid() == 0 else ""
-        file = self._folder / "nginx.conf"
-        file.write_text(
-            f"daemon off; {user} pid {self._folder}/pid; error_log stderr;\n"
-            f"events {{}}\nhttp {{ access_log off; {paths}\n{site}\n}}\n"
-        )
-        return [str(_NGINX), "-c", str(file), "-p", str(self._folder), "-e", "stderr"]
+        return nginx_command(self._folder, site)
 
     def ws_url(self, path: str = "/") -> str:
         return f"ws://{self.host}:{self.port}{path}"

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tests.live.browsing import launched
 from tests.live.chat import ChatClient
+from tests.live.operators import prepared
 from tests.live.screenshot import DARK, DESK, IMAGES, PHONE
 from tests.live.servers import daphne
-from tests.live.test_admin_page import APP, logged_in, prepared
+from tests.live.test_admin_page import APP, logged_in
 
 PEOPLE = [("garden", "ann"), ("garden", "mira"), ("garden", "olamide"), ("kitchen", "bob")]
 

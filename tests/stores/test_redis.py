@@ -242,6 +242,16 @@ async def test_a_damaged_hub_keeps_nobody_from_knowing_what_waits(redis, store, 
     assert "lobby is left alone. Redis: what is under a key of ours is not ours." in caplog.text
 
 
+@pytest.mark.parametrize("part", ["hub", "members", "mail", "dead"])
+async def test_who_looks_is_told_of_a_damaged_hub_and_sees_the_others(redis, store, part):
+    await store.apply([join(), join("cellar", connection="c")])
+    await spoil(redis, store, part)
+    damaged, whole = await store.survey(["lobby", "cellar"])
+    assert "delete such keys" in damaged.error
+    assert (whole.members, whole.error) == (1, "")
+    assert (await store.tail("lobby", None)).items == ()
+
+
 async def test_indexes_that_can_not_be_tidied_are_told_of_once(redis, store, caplog):
     await store.apply([join(), join("cellar", connection="c")])
     held = await store.claim(["lobby", "cellar"], "w1")

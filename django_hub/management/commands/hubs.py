@@ -21,8 +21,10 @@ from django_hub.questions import Questions
 from django_hub.relay import get_relay
 from django_hub.sights import Sight, Viewer, dead_letter, handled
 from django_hub.stores.registry import get_store
+from django_hub.stores.survey import HubSurvey
 
 _EVERY = 0.5
+_PAGE = 500
 
 
 class Command(BaseCommand):
@@ -92,8 +94,8 @@ class Command(BaseCommand):
 
     async def _list(self, options: dict[str, Any]) -> None:
         left = options["most"] or None
-        async for name in _names(options["begins"]):
-            (state,) = await get_store().survey([name])
+        async for state in _states(options["begins"], left):
+            name = state.name
             record = {
                 "hub": name,
                 "members": state.members,
@@ -101,12 +103,15 @@ class Command(BaseCommand):
                 "lag": state.lag,
                 "dead_letters": state.dead_letters,
                 "events": state.events,
+                "error": state.error,
             }
             lag = "" if state.lag is None else f", the oldest for {state.lag:.1f} s"
             line = (
                 f"{printable(name)}: {state.members} members, {state.mail} events wait{lag}, "
                 f"{state.dead_letters} dead letters"
             )
+            if state.error:
+                line = f"{printable(name)}: {state.error}"
             self._say(options, record, line)
             if left is not None:
                 left -= 1
@@ -121,6 +126,8 @@ class Command(BaseCommand):
             viewer = Viewer(get_store(), questions)
             while True:
                 picture = await viewer.see(Sight(hub=hub, after=after))
+                if error := picture["state"]["error"]:
+                    raise CommandError(error)
                 for member in picture["members"]:
                     self._say(options, member, _line(member))
                     count += 1
@@ -192,17 +199,21 @@ class Command(BaseCommand):
         self._say(options, {"ok": True}, text)
 
 
-async def _names(begins: str) -> AsyncIterator[str]:
+async def _states(begins: str, most: int | None) -> AsyncIterator[HubSurvey]:
+    """A page of hubs in one question: there may be a hundred thousand."""
     store = get_store()
+    page = min(most or _PAGE, _PAGE)
     if begins and await store.hub(begins):
-        yield begins
+        for state in await store.survey([begins]):
+            yield state
     after = begins
-    while page := await store.hubs(after, 500):
-        for record in page:
-            if not record.name.startswith(begins):
-                return
-            yield record.name
-        after = page[-1].name
+    while records := await store.hubs(after, page):
+        names = [record.name for record in records if record.name.startswith(begins)]
+        for state in await store.survey(names):
+            yield state
+        if len(names) < len(records):
+            return
+        after = names[-1]
 
 
 def _line(member: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 // The live page of hubs. What users named is only ever set as text (`textContent`), with control characters shown.
 const root = document.getElementById("hubs");
-const { hub: hubName, socket, list, act } = root.dataset;
+const { socket, list, act } = root.dataset;
+const hubName = JSON.parse(document.getElementById("hub-name").textContent);
 const mayChange = "mayChange" in root.dataset;
 const KEPT = 120;
 const EVENTS = 300;
@@ -77,7 +78,7 @@ function head(names) {
   byId("rows").tHead.replaceChildren(row);
 }
 
-function rows(made, next, rest = 0) {
+function rows(made, next, { rest = 0, error = "" } = {}) {
   const buttonHeld = document.activeElement?.closest?.("#rows tbody button");
   const key = buttonHeld?.closest("tr").dataset.key;
   const place = buttonHeld && [...buttonHeld.parentNode.children].indexOf(buttonHeld);
@@ -85,6 +86,7 @@ function rows(made, next, rest = 0) {
   // The keyboard's place outlives a redraw.
   if (key !== undefined) made.find((row) => row.dataset.key === key)?.querySelectorAll("button")[place]?.focus();
   byId("none").hidden = made.length > 0;
+  byId("none").textContent = error ? shown(error) : "Nothing here.";
   following = next;
   byId("next").hidden = !next;
   byId("first").hidden = !sight.after;
@@ -123,7 +125,7 @@ function showHubs({ totals, hubs, next, rest }) {
       return row;
     }),
     next,
-    rest,
+    { rest },
   );
 }
 
@@ -132,7 +134,7 @@ function showHub({ state, members, dead, next, silent }) {
     ["members", state.members, state.members],
     ["events waiting", state.mail, state.mail],
     ["lag", seconds(state.lag) || "none", state.lag ?? 0, state.lag > 10],
-    ["messages in a second", state.in.toFixed(1), state.in],
+    ["messages a second", state.in.toFixed(1), state.in],
     ["broadcasts a second", state.out.toFixed(1), state.out],
     ["dead letters", state.dead_letters, state.dead_letters, state.dead_letters > 0],
   ]);
@@ -161,6 +163,7 @@ function showHub({ state, members, dead, next, silent }) {
       return row;
     }),
     next,
+    { error: state.error },
   );
   const section = byId("dead");
   section.hidden = !dead.length;
