@@ -426,7 +426,7 @@ class World:
 
     def use_store(self, store: MemoryStore) -> Any:
         """Put a store in the place of the process's own, before it is used."""
-        registry._memory[:] = [store]
+        registry._shared[:] = [store]
         return store
 
     async def open(self, application: Any, scope: dict[str, Any], kind: type[Socket] = Socket) -> Socket:
