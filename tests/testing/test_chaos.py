@@ -102,8 +102,9 @@ async def test_extensions_of_the_layer_inside_pass_through():
 
 
 async def test_a_layer_that_does_not_tell_its_groups_meets_faults_whole():
-    layer = ChaosLayer(drop=1.0)
-    layer.inner.groups = None
+    layer = ChaosLayer({"BACKEND": "tests.apps.FaultyLayer"}, drop=1.0)
+    for channel in ("a", "b"):
+        await layer.group_add("g", channel)
     await layer.group_send("g", {"type": "x"})
     assert layer.faults["drop"] == 1
 
