@@ -6,14 +6,12 @@ import re
 from dataclasses import fields
 
 import pytest
-from sybil import Sybil
-from sybil.parsers.myst import CodeBlockParser
 
 import django_hub
 from django_hub import checks, closes
 from django_hub.conf import Settings
 from tests.apps import world  # noqa: F401 (a fixture)
-from tests.pages import PAGES, ROOT
+from tests.pages import PAGES, ROOT, run, snippets
 
 DOCS = ROOT / "docs"
 FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -24,19 +22,7 @@ def name_of(page):
     return page.relative_to(ROOT).with_suffix("").as_posix()
 
 
-# Snippets. A page is one module, from top to bottom, which may await. What it needs and a reader does not
-# stands in comments: <!--- invisible-code-block: python … -->
-
-
-def unused(example):
-    raise NotImplementedError("they are run by the test, in its event loop")
-
-
-SNIPPETS = Sybil(parsers=[CodeBlockParser("python", evaluator=unused)])
-
-
-def snippets(page):
-    return list(SNIPPETS.parse(page).examples())
+# Snippets
 
 
 # It is a project of its own, with a model: tests/testing/test_docs.py runs it whole.
@@ -46,14 +32,7 @@ WITH_SNIPPETS = [page for page in PAGES if snippets(page) and page != ELSEWHERE]
 
 @pytest.mark.parametrize("page", WITH_SNIPPETS, ids=name_of)
 async def test_the_python_of_a_page_runs(page, world):  # noqa: F811
-    names = {"__name__": page.stem.replace("-", "_"), "world": world}
-    for example in snippets(page):
-        # Lines as in the page, for who reads the traceback.
-        source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
-        code = compile(source, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        running = eval(code, names)
-        if inspect.iscoroutine(running):
-            await running
+    await run(page, world=world)
 
 
 def test_each_python_block_is_among_them():

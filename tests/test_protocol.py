@@ -10,13 +10,13 @@ import django_hub
 from django_hub.client_session import _RETURNS, Received, Reply, Resync, Session
 from tests import pages
 
-PAGE = (Path(__file__).parents[1] / "docs/reference/protocol.md").read_text()
+PAGE = "docs/reference/protocol.md"
 FROM_CLIENT = {"connect", "message", "request", "ping"}
 FROM_SERVER = {"hello", "message", "reply", "ack", "presence", "resync", "refused", "closing", "pong"}
 
 
 def blocks(marker):
-    return pages.blocks("docs/reference/protocol.md", marker)
+    return pages.blocks(PAGE, marker)
 
 
 def frames(side):
@@ -81,7 +81,7 @@ def test_the_walk_through_recovery():
 
 
 def test_the_table_of_close_codes_is_what_clients_do():
-    rows = re.findall(r"^\| ([\d, ]+) \|.*\| (yes|no)\b[^|]*\|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| ([\d, ]+) \|.*\| (yes|no)\b[^|]*\|$", pages.text(PAGE), re.MULTILINE)
     returns = {int(code) for codes, back in rows if back == "yes" for code in codes.split(", ")}
     assert returns == _RETURNS
     hub_js = (Path(django_hub.__file__).parent / "static/django_hub/hub.js").read_text()

@@ -4,17 +4,11 @@ import pytest
 import websockets
 
 from tests.live.peer import Desk, Peer
-from tests.live.servers import daphne, eventually, granian, hypercorn, uvicorn
+from tests.live.servers import eventually
+from tests.live.test_other_servers import SERVERS as OTHERS
+from tests.live.test_slow import SERVERS as KNOWN
 
-APP = "tests.live.wired:application"
-SERVERS = {
-    "daphne": lambda: daphne(APP, None, "--verbosity", "0"),
-    "uvicorn-sansio": lambda: uvicorn(APP, loop="uvloop"),
-    "uvicorn-websockets": lambda: uvicorn(APP, ws="websockets"),
-    "uvicorn-wsproto": lambda: uvicorn(APP, ws="wsproto"),
-    "hypercorn": lambda: hypercorn(APP),
-    "granian": lambda: granian(APP),
-}
+SERVERS = {**KNOWN, **OTHERS}
 
 
 @pytest.mark.parametrize("kind", SERVERS)

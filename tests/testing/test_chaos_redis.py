@@ -15,9 +15,9 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.test import override_settings
 
-from django_hub.testing import ChaosLayer, HubCommunicator, clean_hubs, drain
+from django_hub.testing import ChaosLayer
 from tests.sockets import Socket, until, websocket_scope
-from tests.testing.test_chaos import RATES
+from tests.testing.test_chaos import RATES, layer_of, twenty_said
 
 pytestmark = pytest.mark.broker
 
@@ -203,8 +203,7 @@ async def end(layer, *clients):
 
 
 async def test_a_plain_consumer_on_a_bad_line(inside):
-    chaos = {"BACKEND": "django_hub.testing.ChaosLayer", "CONFIG": {"layer": inside, "double": 1.0}}
-    with override_settings(CHANNEL_LAYERS={"default": chaos}):
+    with override_settings(CHANNEL_LAYERS={"default": layer_of(layer=inside, double=1.0)}):
         layer = get_channel_layer()
         async with (
             Socket(Chat.as_asgi(), websocket_scope("chat")) as ann,
@@ -228,21 +227,7 @@ async def test_a_plain_consumer_on_a_bad_line(inside):
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_hubs_lose_nothing_by_it(inside, seed):
-    chaos = {"BACKEND": "django_hub.testing.ChaosLayer", "CONFIG": {"layer": inside, "seed": seed, **RATES}}
-    async with clean_hubs(chaos):
-        layer = get_channel_layer()
-        async with (
-            HubCommunicator("/ws/rose/?ann", subprotocols=["hub.v1"]) as ann,
-            HubCommunicator("/ws/rose/?bob", subprotocols=["hub.v1"]) as bob,
-        ):
-            for number in range(20):
-                await ann.send(f"{number}")
-            await drain()
-            said = [{"said": f"{number}"} for number in range(20)]
-            for client in (ann, bob):
-                assert [item for item in client.received() if isinstance(item, dict)] == said
-            assert sum(layer.faults.values()) > 0
-    await layer.flush()
+    await twenty_said(layer_of(layer=inside, seed=seed, **RATES))
 
 
 WITHOUT_HUBS = """
