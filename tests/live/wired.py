@@ -153,7 +153,7 @@ def here() -> int:
     return len(get_relay().clients)
 
 
-def last_words(seconds: float = 5.0) -> None:
+def last_words(seconds: float = hub_connection._LAST_WORDS) -> None:
     """Without a number: what it was."""
     hub_connection._LAST_WORDS = seconds
 
