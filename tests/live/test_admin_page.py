@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page
 
+from tests.live.browsing import chromium, launched
 from tests.live.chat import ChatClient
 from tests.live.servers import ROOT, SCRUBBED, WebServer, daphne, eventually
 
@@ -58,6 +59,14 @@ async def server(env: dict[str, str]) -> AsyncIterator[WebServer]:
         # Django logs a refused page with a traceback of its own.
         refused = server.log().count("Forbidden (Permission denied)")
         assert len(server.complaints()) <= refused
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    if chromium() is None:
+        pytest.skip("no chromium here (Debian's package of that name)")
+    async with launched() as browser:
+        yield browser
 
 
 async def logged_in(browser: Browser, server: WebServer, name: str, **options: Any) -> Page:
