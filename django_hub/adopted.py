@@ -2,13 +2,15 @@
 
 A stock consumer tells nobody of its end: `websocket_disconnect` is not called after an exception or when
 it is cancelled. So both are watched, that method and the consumer's own life (a weak reference): one that
-failed is found at the latest when Python collects its garbage.
+failed is found at the latest when Python collects its garbage. What it sends is watched, too: it may come
+here before it accepts, as stock consumers call `group_add`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import weakref
 from typing import Any
 
@@ -17,6 +19,7 @@ from django_hub.conf import get_settings
 from django_hub.connection import Connection, Departure, seen_from, user_id
 from django_hub.rechecks import RECENT
 from django_hub.relay import Relay
+from django_hub.wires.handshake import Handshake
 
 _adopted: weakref.WeakKeyDictionary[Any, dict[str, Connection]] = weakref.WeakKeyDictionary()
 
@@ -46,16 +49,14 @@ async def adopt(
             "Call hub_remove first to come in under another id."
         )
     now = asyncio.get_running_loop().time()
-    send = websocket.base_send
     connection = connections[hub] = Connection(
         hub=hub,
         client_id=client_id,
         meta=meta,
         user_id=user_id(websocket.scope),
         events=events,
-        # A SyncConsumer keeps its send wrapped for threads. The context is an empty one: the caller's may
-        # hold the consumer, whose end we must not put off.
-        wire=relay.wires.wire_for(getattr(send, "awaitable", send), contextvars.Context()),
+        # The context is an empty one: the caller's may hold the consumer, whose end we must not put off.
+        wire=relay.wires.wire_for(_handshake(websocket).send, contextvars.Context()),
         bounds=bounds,
         address=seen_from(websocket.scope, get_settings().PROXIES),
     )
@@ -76,9 +77,26 @@ def _is_consumer(websocket: Any) -> bool:
     if isinstance(scope, dict) and scope.get("type") == "websocket" and hasattr(websocket, "base_send"):
         return True
     raise TypeError(
-        "Expected a Channels websocket consumer whose socket is open, as 'self' in its connect(); "
+        "Expected a Channels websocket consumer, as 'self' in its connect(); "
         f"got {type(websocket).__name__}."
     )
+
+
+def _handshake(websocket: Any) -> Handshake:
+    """Of this consumer, whose messages pass there from now on."""
+    send = websocket.base_send
+    # A SyncConsumer keeps its send wrapped for threads.
+    own = getattr(send, "awaitable", send)
+    there = getattr(own, "__self__", None)
+    if isinstance(there, Handshake):
+        return there
+    handshake = Handshake(own)
+    if own is send:
+        websocket.base_send = handshake.say
+    else:
+        websocket.base_send = copy.copy(send)
+        websocket.base_send.awaitable = handshake.say
+    return handshake
 
 
 def _watch(relay: Relay, websocket: Any) -> dict[str, Connection]:

@@ -249,11 +249,12 @@ async def hub_add(
 ) -> str:
     """Put the socket of any Channels websocket consumer into a hub, and return its client id.
 
-    ``websocket`` is the consumer itself; call this when it has accepted. It goes on as it was: what it
-    receives stays its own, `hub_post` hands it on. It leaves with `hub_remove`, with its socket, or when
-    the consumer ends in any other way. A consumer may be in several hubs. ``events`` is the channel of a
-    hub that isn't there yet, ``bounds`` what may wait for this client. Waits while the store can't be
-    reached. Once in, it is closed with 4401 when its user logs out, or may not log in any more.
+    ``websocket`` is the consumer itself, before its ``accept()`` (within 10 seconds) or after: what comes
+    for it before goes out behind the accept. One that closes instead was a member for a moment. It goes on
+    as it was: what it receives stays its own, `hub_post` hands it on. It leaves with `hub_remove`, with its
+    socket, or when the consumer ends in any other way. A consumer may be in several hubs. ``events`` is the
+    channel of a hub that isn't there yet, ``bounds`` what may wait for this client. Waits while the store
+    can't be reached. Once in, it is closed with 4401 when its user logs out, or may not log in any more.
     Raises `InvalidName`, `InvalidMessage` (for ``meta``), `TypeError`, `Refused` for who is banned.
     """
     name = _name(hub)

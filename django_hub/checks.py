@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_hub.conf import get_settings
 from django_hub.layers.choice import get_layer
-from django_hub.stores.registry import layer_hosts, store_host
+from django_hub.stores.registry import layer_hosts, store_host, store_maker
 
 
 def check_configuration(**_: Any) -> list[checks.CheckMessage]:
@@ -79,6 +79,7 @@ def _stands_before(first: str, second: str) -> bool:
 def _check_hosts() -> list[checks.CheckMessage]:
     """What is known to break channels_redis: see django/channels#1492 and django/channels_redis#422."""
     try:
+        store_maker()
         hosts = layer_hosts() or []
         if used := [host for host in (*hosts, store_host()) if host is not None]:
             from django_hub.stores.hosts import connect  # an extra: only there with Redis

@@ -7,6 +7,7 @@ It says what to write, and makes of what was read what the program is to know. F
 from __future__ import annotations
 
 import json
+import secrets
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -139,6 +140,12 @@ Item: TypeAlias = "Received | Resync | PresenceChange"
 Frame: TypeAlias = "str | bytes"
 
 
+def _newcomer() -> dict[str, Any]:
+    """What it says until it has a token. The nonce stays until then: a try that came to nothing may yet be
+    let in, and is the same client then."""
+    return {"nonce": secrets.token_hex(16)}
+
+
 class BadFrame(HubError, ValueError):
     """What the server sent is no ``hub.v1``. It may have been a message, so the server is asked again."""
 
@@ -153,7 +160,7 @@ class Session:
         #: It was refused for want of room: it is to take its time.
         self.crowded = False
         self.presence: dict[str, Present] = {}
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, Any] = _newcomer()
         self._last = 0
         self._kept: dict[int, Frame] = {}
         self._bytes = 0
@@ -236,7 +243,8 @@ class Session:
         self.crowded = code in _CROWDED
         if code == _BAD_TOKEN:
             # A new client then; it can still have the hub's broadcasts that it missed.
-            self._known = {name: self._known[name] for name in ("epoch", "seq") if name in self._known}
+            heard = {name: self._known[name] for name in ("epoch", "seq") if name in self._known}
+            self._known = _newcomer() | heard
         return None
 
     def _hello(self, fields: Mapping[str, Any]) -> list[Hello | Reply | Ack | Turned | Item]:

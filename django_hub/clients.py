@@ -31,8 +31,6 @@ logger = get_logger(__name__)
 
 # After a write failed, the reader has this long to say why the socket ended: it knows the close code.
 _WORD_OF_READER = 1.0
-# And so long a client that is closed for being slow has to answer.
-_LAST_WORDS = 5.0
 
 
 class Clients:
@@ -328,9 +326,8 @@ class Clients:
             loop.call_later(_WORD_OF_READER, self._leave_unless_gone, weakref.ref(connection), departure)
             return
         self.leave(connection, departure)
-        connection.close(departure.code or 1011, departure.reason)
-        # A stalled socket takes no Close and tells of no end: its consumer would wait for ever.
-        asyncio.get_running_loop().call_later(_LAST_WORDS, _cut, weakref.ref(connection))
+        if not connection.close(departure.code or 1011, departure.reason):
+            connection.closing()
 
     def _leave_unless_gone(self, reference: weakref.ref[Connection], departure: Departure) -> None:
         connection = reference()
@@ -352,12 +349,6 @@ class Clients:
 
 def _nobody_asks(connection: Connection) -> None:
     """Until somebody does."""
-
-
-def _cut(reference: weakref.ref[Connection]) -> None:
-    connection = reference()
-    if connection is not None and not connection.wire.abort() and connection.reader is not None:
-        connection.reader.cancel()
 
 
 def _log(sent: Sent) -> None:

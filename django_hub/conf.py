@@ -49,7 +49,8 @@ class Settings:
 
     ``LAYER``: alias of the channel layer. ``STORE``: ``None`` takes the store that fits the layer
     (in-memory layer, memory store; channels_redis, its Redis); ``"memory"``, a Redis URL, or a host as in
-    channels_redis' ``hosts`` say it by hand.
+    channels_redis' ``hosts`` say it by hand. ``{"BACKEND": "dotted.path.Class", …}`` names a store of one's
+    own, which is made with all that stands beside (see `Store`).
     ``BEAT``: how often a process shows that it lives, looks for dead ones, and rings for mail nobody
     took. ``PROCESS_LEASE``: not heard of for so long, a process is dead and its clients are ``lost``.
     ``HUB_LEASE``: so long a worker may be silent before another takes its hub.

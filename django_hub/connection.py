@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -33,6 +34,8 @@ from django_hub.wires.base import Outgoing, Wire
 
 # Bytes of undelivered messages that a Left may carry: a thousand stuck clients must not fill a mailbox.
 _UNDELIVERED = 256 * 1024
+# So long a client whose socket was closed has to answer, or to go on taking what was sent before.
+_LAST_WORDS = 5.0
 # One for all that have none.
 _NO_META: Mapping[str, Any] = MappingProxyType({})
 
@@ -67,6 +70,7 @@ class Connection:
         "id",
         "joined",
         "left",
+        "listening",
         "meta",
         "most",
         "numbered",
@@ -132,8 +136,9 @@ class Connection:
         self.position = ("", 0)
         # When it last joined again, by the loop's clock.
         self.returned = 0.0
-        # The consumer's own task, where it is to be ended if its socket hangs.
+        # The consumer's own task, to be ended where its socket hangs, while it is ``listening`` to that.
         self.reader: asyncio.Task[None] | None = None
+        self.listening = False
         self.ended: Callable[[Connection, Departure], None] = _nobody
         wire.broken = self._broken
         wire.waits = self._keep_bounds
@@ -165,7 +170,35 @@ class Connection:
         close = Close(code, reason).shortened()
         if self.session:
             self.wire.write(Outgoing(closing(close, reconnect)))
-        return self.wire.write(Outgoing(close))
+        closed = self.wire.write(Outgoing(close))
+        if closed:
+            self.closing()
+        return closed
+
+    def closing(self) -> None:
+        """Its socket is closed by us; see to it that it ends.
+
+        One that is stalled takes no Close and tells of no end, and not every server ends it by itself: its
+        consumer would wait for ever.
+        """
+        asyncio.get_running_loop().call_later(
+            _LAST_WORDS, _look, weakref.ref(self), self.wire.waiting_bytes
+        )
+
+    def _cut(self, waited: int) -> None:
+        if self.left is not None:
+            if self.wire.abort():
+                return
+        elif 0 < self.wire.waiting_bytes < waited:
+            self.closing()  # it goes on taking what was sent before
+            return
+        if self.reader is None:
+            return
+        if not self.listening:
+            self.closing()  # its message is being handled
+            return
+        reader, self.reader = self.reader, None
+        reader.cancel()
 
     def join_op(self, process: str, *, again: bool = False) -> Join:
         """``again``: as a new connection, in place of this one as it was (see `Join`)."""
@@ -270,6 +303,12 @@ class Connection:
 
     def _broken(self, error: BaseException) -> None:
         self.ended(self, Departure(reason="write", error=f"{type(error).__name__}: {error}"))
+
+
+def _look(reference: weakref.ref[Connection], waited: int) -> None:
+    connection = reference()
+    if connection is not None:
+        connection._cut(waited)  # noqa: SLF001 (its own; a timer must not hold it)
 
 
 def _newest(messages: list[str | bytes]) -> tuple[str | bytes, ...]:

@@ -375,11 +375,15 @@ class HubConsumer(Access, AsyncConsumer):
             else:
                 departure = Departure(reason="close")
         except asyncio.CancelledError:
-            # Daphne cancels when it stops, and also when we are busy too long after the socket ended.
-            departure = departure_waiting(receive) or departure
-            # We do it ourselves where a client was too slow and does not answer to its end.
-            if connection.left is None:
-                raise
+            if connection.reader is None:
+                # We do it ourselves where a client does not answer to its end.
+                error = "the client did not answer its close"
+                departure = Departure(reason="read", code=closes.BROKEN, error=error)
+            else:
+                # Daphne cancels when it stops, and also when we are busy too long after the socket ended.
+                departure = departure_waiting(receive) or departure
+                if connection.left is None:
+                    raise
         except Exception as error:
             logger.exception(
                 "%s failed on a message of %s in hub %s",
@@ -402,7 +406,9 @@ class HubConsumer(Access, AsyncConsumer):
         connection = self._connection
         bucket: Bucket | None = None
         while True:
+            connection.listening = True
             message = await receive()
+            connection.listening = False
             if message["type"] == "websocket.disconnect":
                 return departure_of(message, connection.wire.closed_by_us)
             # What a client still sent to a socket that we closed is nobody's.

@@ -23,7 +23,7 @@ from django_hub.relay import Relay
 from django_hub.stores.ops import Outcome
 from django_hub.taking import Taking
 from django_hub.tallies import tallies
-from django_hub.tokens import make_token, read_token
+from django_hub.tokens import make_token, read_token, session_of_nonce
 from django_hub.wires.base import Outgoing, Wire
 from django_hub.wires.held import HeldWire
 
@@ -88,6 +88,8 @@ class Conversation:
             if given and known != client_id:
                 raise Refused(closes.BAD_TOKEN, "the session token is another client's: connect without it")
             client_id, self._session = known, session
+        elif connect.nonce is not None:
+            self._session = session_of_nonce(connect.nonce, hub, client_id, self._scope)
         return client_id
 
     async def welcome(self, connection: Connection, presence: bool) -> None:

@@ -24,6 +24,9 @@ SUBPROTOCOL = "hub.v1"
 # Times a thousand it is still a whole number in JavaScript, and in the scripts of Redis.
 _LARGEST = 2**43 - 1
 
+# Characters: 22 of base64 are 128 bits.
+_NONCE = (22, 200)
+
 Recovered: TypeAlias = Literal["yes", "no", "new"]
 Data: TypeAlias = "str | bytes"
 
@@ -119,12 +122,14 @@ def data_of(frame: Data) -> Data | None:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """The first frame. ``token``, and what it heard last, where it returns."""
+    """The first frame. ``token``, and what it heard last, where it returns. ``nonce``: a secret of its own,
+    the same with each try, where it has no token."""
 
     token: str | None = None
     epoch: str | None = None
     seq: int = 0
     direct: int = 0
+    nonce: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +171,15 @@ def read(frame: Data) -> FromClient:
         case "ping":
             return Ping()
         case "connect":
-            epoch = _optional_text(fields, "epoch")
+            nonce = _optional_text(fields, "nonce")
+            if nonce is not None and not _NONCE[0] <= len(nonce) <= _NONCE[1]:
+                raise NotSpoken(f"nonce has {_NONCE[0]} to {_NONCE[1]} characters; got {len(nonce)}")
             return Connect(
-                _optional_text(fields, "token"), epoch, _number(fields, "seq"), _number(fields, "direct")
+                token=_optional_text(fields, "token"),
+                epoch=_optional_text(fields, "epoch"),
+                seq=_number(fields, "seq"),
+                direct=_number(fields, "direct"),
+                nonce=nonce,
             )
         case other:
             raise NotSpoken(f"unknown type {other!r:.40}")

@@ -183,6 +183,9 @@ class Fanout:
             for connection in receivers(local.all, run.first):
                 connection.become(str(run.first.frame))
             return
+        if isinstance(run.first.frame, Close):
+            for connection in receivers(local.all, run.first):
+                connection.closing()
         told = tallies.fanned_out
         began = 0.0 if told is None else perf_counter()
         made: dict[bool, list[Outgoing]] = {}

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from django_hub import presence
 from django_hub.answers import CLIENT
 from django_hub.events import Event, Left, Lost, Message, read_body
 from django_hub.exceptions import UnreadableEvent
@@ -207,10 +208,7 @@ _NOTHING: dict[str, Any] = dict.fromkeys(CLIENT) | {"address": ""}
 
 def _shown(member: Member) -> dict[str, Any]:
     return {
-        "client": member.client_id,
-        "user": member.user_id,
-        "meta": member.meta,
-        "state": member.state,
+        **presence.shown(member),
         "since": member.at,
         "server": member.process,
         "hub_v1": bool(session_of(member.connection)),

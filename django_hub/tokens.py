@@ -7,6 +7,7 @@ has it and the login's cookie is the client, so it belongs into no address and n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,16 @@ def read_token(token: str, hub: str, scope: Mapping[str, Any]) -> tuple[str, str
     except (signing.BadSignature, ValueError):
         pass
     raise Refused(closes.BAD_TOKEN, "the session token is not valid: connect without it")
+
+
+def session_of_nonce(nonce: str, hub: str, client_id: str, scope: Mapping[str, Any]) -> str:
+    """The session of a client that has no token yet, but a secret of its own: the same on each server.
+
+    Nothing of it is kept, and nothing compared: who does not know the secret, or is another client or
+    login, gets another session.
+    """
+    parts = json.dumps([hub, client_id, login_of(scope), nonce])
+    return salted_hmac(f"{_SALT}.nonce", parts, algorithm="sha256").hexdigest()[:32]
 
 
 def login_of(scope: Mapping[str, Any]) -> str:

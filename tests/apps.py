@@ -426,12 +426,12 @@ class World:
 
     def use_store(self, store: MemoryStore) -> Any:
         """Put a store in the place of the process's own, before it is used."""
-        registry._memory[:] = [store]
+        registry._shared[:] = [store]
         return store
 
-    async def open(self, application: Any, scope: dict[str, Any]) -> Socket:
+    async def open(self, application: Any, scope: dict[str, Any], kind: type[Socket] = Socket) -> Socket:
         """A socket that is closed with the test."""
-        socket = await self._open.enter_async_context(Socket(application, scope))
+        socket = await self._open.enter_async_context(kind(application, scope))
         return await socket.connect()
 
     async def open_member(self, client_id: str, hub: str = "lobby") -> Socket:

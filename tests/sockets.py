@@ -76,6 +76,7 @@ class Socket:
         self.broken: BaseException | None = None
         self.silent = False
         self.accepted = False
+        self._shaken = False
         self._application = application
         self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -92,7 +93,7 @@ class Socket:
 
     async def connect(self) -> Self:
         """Open the socket; raises `Closed` where the application refuses it before it accepts."""
-        self._task = asyncio.create_task(self._application(self.scope, self._inbox.get, self._send))
+        self._task = asyncio.create_task(self._application(self.scope, self._receive, self._send))
         self._inbox.put_nowait({"type": "websocket.connect"})
         first = await self._next()
         if first["type"] != "websocket.accept":
@@ -177,11 +178,17 @@ class Socket:
         async with asyncio.timeout(PATIENCE):
             return await self._outbox.get()
 
+    async def _receive(self) -> dict[str, Any]:
+        return await self._inbox.get()
+
     async def _send(self, message: dict[str, Any]) -> None:
         if self.broken is not None:
             raise self.broken
         if not self.taking.is_set():
             await self.taking.wait()
+        if message["type"] == "websocket.send" and not self._shaken:
+            raise RuntimeError("a message before the accept")  # as servers do
+        self._shaken = self._shaken or message["type"] == "websocket.accept"
         self._outbox.put_nowait(message)
         if message["type"] == "websocket.close" and not self.silent:
             self.disconnect(message.get("code", 1000))

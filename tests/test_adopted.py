@@ -16,7 +16,7 @@ from django_hub.filters import Where
 from django_hub.relay import get_relay
 from tests.apps import EVENTS, FaultyStore, Line, World
 from tests.apps import world as world
-from tests.sockets import Socket, turns, until, websocket_scope
+from tests.sockets import Closed, Socket, turns, until, websocket_scope
 
 
 class Stock(AsyncWebsocketConsumer):
@@ -153,6 +153,53 @@ async def test_the_newer_connection_of_its_id_closes_it(world: World, consumer: 
     assert await ann.close_code() == 4409
     await ann.ended()
     await world.heard(("joined", "ann"), ("left", "ann", "replaced"), ("joined", "ann"))
+
+
+class Early(AsyncWebsocketConsumer):
+    """In the hub before it accepts, as stock consumers are in groups; or it never does."""
+
+    async def connect(self) -> None:
+        await hub_add("lobby", self, "ann", events=EVENTS)
+        await hub_broadcast("lobby", "early")
+        await get_relay().idle()
+        if self.scope["accepts"]:
+            await self.accept()
+            await self.send("own")
+        else:
+            await self.close()
+
+
+class EarlyInThreads(WebsocketConsumer):
+    def connect(self) -> None:
+        sync.hub_add("lobby", self, "ann", events=EVENTS)
+        sync.hub_broadcast("lobby", "early")
+        if self.scope["accepts"]:
+            self.accept()
+            self.send("own")
+        else:
+            self.close()
+
+
+@pytest.fixture(params=[Early, EarlyInThreads], ids=["asynchronous", "in threads"])
+def early(request: pytest.FixtureRequest) -> Any:
+    return request.param.as_asgi()
+
+
+async def test_before_it_accepts_what_comes_for_it_waits(world: World, early: Any) -> None:
+    ann = await world.open(early, websocket_scope("unused", accepts=True))
+    assert sorted(await ann.receive_all(2)) == ["early", "own"]
+    await hub_broadcast("lobby", "late")
+    assert await ann.receive() == "late"
+    ann.disconnect(1001)
+    await ann.ended()
+    await world.heard(("joined", "ann"), ("left", "ann", "close"))
+
+
+async def test_one_that_does_not_accept_has_left(world: World, early: Any) -> None:
+    with pytest.raises(Closed):
+        await world.open(early, websocket_scope("unused", accepts=False))
+    await world.heard(("joined", "ann"), ("left", "ann", "close"))
+    assert world.events[-1].undelivered == ("early",)
 
 
 # The asynchronous one alone

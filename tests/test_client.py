@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import sys
 from http import HTTPStatus
 
@@ -90,13 +91,38 @@ async def site():
         yield site
 
 
+def without_nonce(connect):
+    assert re.fullmatch("[0-9a-f]{32}", connect.pop("nonce"))
+    return connect
+
+
+async def test_until_it_has_a_token_its_nonce_stays(site):
+    async def nonces():
+        for _ in range(2):
+            peer = await site.next()
+            yield (await peer.next())["nonce"]
+            await peer.end(1012)
+        peer = await site.next()
+        yield (await peer.greet())["nonce"]
+        await peer.end(4401)
+        yield (await (await site.next()).greet())["nonce"]
+
+    async def play():
+        return [nonce async for nonce in nonces()]
+
+    playing = asyncio.create_task(play())
+    async with site.connect():
+        one, two, three, other = await playing
+    assert one == two == three != other
+
+
 @contextlib.asynccontextmanager
 async def online(site, *, hello=(), **options):
     """A client that is online, and the server's end of its connection."""
 
     async def greet():
         peer = await site.next()
-        assert await peer.greet(**dict(hello)) == {"type": "connect"}
+        assert without_nonce(await peer.greet(**dict(hello))) == {"type": "connect"}
         return peer
 
     greeting = asyncio.create_task(greet())
@@ -320,7 +346,8 @@ async def test_what_closing_says_goes_first(site):
 async def test_with_a_token_not_valid_it_comes_as_a_new_client(site):
     async with online(site, hello={"seq": 5, "direct": 6}) as (_, peer):
         await peer.end(4401)
-        assert await (await site.next()).greet() == {"type": "connect", "epoch": "e1", "seq": 5}
+        said = await (await site.next()).greet()
+        assert without_nonce(said) == {"type": "connect", "epoch": "e1", "seq": 5}
 
 
 async def test_entering_raises_where_it_is_refused(site):

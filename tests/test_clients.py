@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from django_hub import clients as module
+from django_hub import connection as connections
 from django_hub.connection import Departure
 from django_hub.entries import Entry
 from django_hub.events import read_body
@@ -444,10 +445,11 @@ async def test_a_bug_in_the_store_at_the_leave_does_not_keep_the_relay_running(
 async def test_a_slow_client_that_does_not_answer_to_its_end_is_cancelled(
     make: Any, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LAST_WORDS", 0.01)
+    monkeypatch.setattr(connections, "_LAST_WORDS", 0.01)
     ann = make("ann", max_queue_messages=1)
     await ann.join()
     reader = ann.connection.reader = asyncio.create_task(asyncio.Event().wait())  # type: ignore[assignment]
+    ann.connection.listening = True
     ann.line.taking.clear()
     for text in ("1", "2", "3"):
         await world.relay.sender.broadcast(Entry("lobby", text))
@@ -458,10 +460,11 @@ async def test_a_slow_client_whose_consumer_is_done_is_cancelled_no_more(
     make: Any, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The task is its server's again, which may still have something to do in it."""
-    monkeypatch.setattr(module, "_LAST_WORDS", 0.01)
+    monkeypatch.setattr(connections, "_LAST_WORDS", 0.01)
     ann = make("ann", max_queue_messages=1)
     await ann.join()
     reader = ann.connection.reader = asyncio.create_task(asyncio.Event().wait())  # type: ignore[assignment]
+    ann.connection.listening = True
     ann.line.taking.clear()
     for text in ("1", "2", "3"):
         ann.connection.write(Outgoing(text))
@@ -508,3 +511,42 @@ async def test_a_hub_whose_group_is_damaged_lets_the_others_join(make: Any, worl
     with pytest.raises(Damaged):
         await joining
     await ann.leave()
+
+
+class Sips(Line):
+    """Takes one message a sip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sips = asyncio.Semaphore(0)
+
+    async def __call__(self, message: dict[str, Any]) -> None:
+        await self.sips.acquire()
+        await super().__call__(message)
+
+
+async def test_one_that_goes_on_taking_what_was_sent_before_its_close_is_not_cut_off(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Any] = []
+    look, line = connections._look, Sips()
+    monkeypatch.setattr(connections, "_LAST_WORDS", 0.0)
+    monkeypatch.setattr(connections, "_look", lambda *given: looks.append(given))
+    ann = make("ann", line=line)
+    await ann.join()
+    reader = ann.connection.reader = asyncio.create_task(asyncio.Event().wait())  # type: ignore[assignment]
+    ann.connection.listening = True
+    ann.connection.write(Outgoing(*["x" * 10] * 3))
+    ann.connection.close(4000)
+    for left in (2, 1):
+        line.sips.release()
+        await until(lambda left=left: ann.connection.wire.waiting_frames == left + 1)
+        await until(lambda: looks)
+        look(*looks.pop())
+        await turns()
+        assert not reader.cancelling(), left
+    await until(lambda: looks)
+    look(*looks.pop())
+    await until(lambda: reader.cancelled())
+    line.sips.release()
+    line.sips.release()

@@ -11,8 +11,9 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from django_hub import clients, consumers
-from django_hub.api import hub_broadcast, hub_member, hub_send
+from django_hub import connection as connections
+from django_hub import consumers
+from django_hub.api import hub_broadcast, hub_destroy, hub_member, hub_send
 from django_hub.consumers import HubConsumer
 from django_hub.events import Event, Joined, Left, Message
 from django_hub.exceptions import InvalidMessage, Refused
@@ -583,6 +584,71 @@ async def test_cancelled_while_it_joins_it_leaves_no_member(world: World) -> Non
     assert [each[0] for each in world.told()] in ([], ["joined", "left"])
 
 
+# Closed by us, and no answer
+
+
+async def _destroyed(socket: Socket) -> None:
+    await hub_destroy("lobby")
+
+
+async def _said(socket: Socket) -> None:
+    socket.send_nowait("close")
+
+
+async def _sent(socket: Socket) -> None:
+    await hub_send("ann", Close(4001))
+
+
+class OneAtATime(Socket):
+    """Of a server that holds a close back as long as its application is receiving."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.lock = asyncio.Lock()
+
+    async def _receive(self) -> dict[str, Any]:
+        async with self.lock:
+            return await super()._receive()
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.close":
+            async with self.lock:
+                await super()._send(message)
+        else:
+            await super()._send(message)
+
+
+@pytest.mark.parametrize("close", [_destroyed, _said, _sent])
+@pytest.mark.parametrize("kind", [Socket, OneAtATime])
+async def test_whose_close_nobody_answers_is_let_go(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: type[Socket], close: Any
+) -> None:
+    monkeypatch.setattr(connections, "_LAST_WORDS", 0.05)
+    ann = await world.open(Echo.as_asgi(), websocket_scope("lobby", client_id="ann"), kind)
+    ann.silent = True
+    await until(lambda: world.told() == [("joined", "ann")])
+    await close(ann)
+    await ann.close_code()
+    await ann.ended()
+    await world.settled()
+    (left,) = [event for event in world.events if isinstance(event, Left)]
+    assert (left.reason, left.code, left.error) == ("read", 1006, "the client did not answer its close")
+
+
+async def test_its_message_is_handled_to_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_LAST_WORDS", 0.01)
+    ann = await world.join("ann", consumer=Echo)
+    ann.silent = True
+    ann.send_nowait("busy")
+    await until(lambda: ann._inbox.empty())
+    await hub_destroy("lobby")
+    assert await ann.close_code() == 4410
+    await asyncio.sleep(0.05)  # past the last words, more than once
+    assert ann.running
+    Echo.made[-1].gate.set()
+    await ann.ended()
+
+
 # Replaced
 
 
@@ -655,7 +721,7 @@ async def test_a_slow_client_that_does_not_even_take_its_close_is_given_up(
     world: World, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     settings.DJANGO_HUB = {"SHUTDOWN_GRACE": 0.05}
-    monkeypatch.setattr(clients, "_LAST_WORDS", 0.01)
+    monkeypatch.setattr(connections, "_LAST_WORDS", 0.01)
     ann = await world.join("ann", consumer=Small)
     ann.taking.clear()
     for number in range(20):

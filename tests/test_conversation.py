@@ -149,6 +149,44 @@ async def test_a_second_connection_takes_the_place_of_the_first(world: World) ->
     assert Left not in kinds(world)
 
 
+class Given(Room):
+    """The project says who it is."""
+
+    async def get_client_id(self) -> str:
+        return "ann"
+
+
+NONCE = "a secret that only ann knows"
+
+
+async def test_by_its_nonce_a_client_without_a_token_is_known(world: World) -> None:
+    """As after a connection that dropped before its hello, and was let in later than the next."""
+    talk, late = Talk(world, Given), Talk(world, Given)
+    await talk.come(nonce=NONCE)
+    assert (await late.come(nonce=NONCE))["resumed"]
+    assert await talk.socket.close_code() == 1012
+    await talk.socket.leave()
+    await late.drop()
+    assert (await talk.back())["resumed"]
+    assert Left not in kinds(world)
+    assert kinds(world).count(Joined) == 1
+
+
+@pytest.mark.parametrize("other", [{}, {"nonce": "another one, not ann's own"}])
+async def test_who_has_not_its_nonce_is_another_client(world: World, other: dict[str, str]) -> None:
+    talk, stranger = Talk(world, Given), Talk(world, Given)
+    await talk.come(nonce=NONCE)
+    assert not (await stranger.come(**other))["resumed"]
+    assert (await talk.next("closing"))["code"] == 4409
+
+
+@pytest.mark.parametrize("wrong", [5, "short", "x" * 201])
+async def test_a_nonce_that_is_none_is_refused(world: World, wrong: Any) -> None:
+    socket = await world.open(Room.as_asgi(), websocket_scope("lobby", subprotocols=["hub.v1"]))
+    socket.send_nowait(json.dumps({"type": "connect", "nonce": wrong}))
+    assert await socket.close_code() == 4400
+
+
 async def test_who_stays_away_is_gone_when_its_grace_is_over(world: World) -> None:
     talk = Talk(world, Brief)
     await talk.come()

@@ -6,37 +6,23 @@ import re
 from dataclasses import fields
 
 import pytest
-from sybil import Sybil
-from sybil.parsers.myst import CodeBlockParser
 
 import django_hub
 from django_hub import checks, closes
 from django_hub.conf import Settings
 from tests.apps import world  # noqa: F401 (a fixture)
-from tests.pages import PAGES, ROOT
+from tests.pages import PAGES, ROOT, run, snippets, text
 
 DOCS = ROOT / "docs"
 FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-PROMISES = (DOCS / "promises.md").read_text()
+PROMISES = text("docs/promises.md")
 
 
 def name_of(page):
     return page.relative_to(ROOT).with_suffix("").as_posix()
 
 
-# Snippets. A page is one module, from top to bottom, which may await. What it needs and a reader does not
-# stands in comments: <!--- invisible-code-block: python … -->
-
-
-def unused(example):
-    raise NotImplementedError("they are run by the test, in its event loop")
-
-
-SNIPPETS = Sybil(parsers=[CodeBlockParser("python", evaluator=unused)])
-
-
-def snippets(page):
-    return list(SNIPPETS.parse(page).examples())
+# Snippets
 
 
 # It is a project of its own, with a model: tests/testing/test_docs.py runs it whole.
@@ -46,37 +32,34 @@ WITH_SNIPPETS = [page for page in PAGES if snippets(page) and page != ELSEWHERE]
 
 @pytest.mark.parametrize("page", WITH_SNIPPETS, ids=name_of)
 async def test_the_python_of_a_page_runs(page, world):  # noqa: F811
-    names = {"__name__": page.stem.replace("-", "_"), "world": world}
-    for example in snippets(page):
-        # Lines as in the page, for who reads the traceback.
-        source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
-        code = compile(source, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        running = eval(code, names)
-        if inspect.iscoroutine(running):
-            await running
+    await run(page, world=world)
 
 
 def test_each_python_block_is_among_them():
     for page in PAGES:
-        text = page.read_text()
-        marked = re.findall(r"^ *```+ *\{?(?:python|py|pycon)\b|^<!---.*: python$", text, re.MULTILINE)
+        marked = re.findall(
+            r"^ *```+ *\{?(?:python|py|pycon)\b|^<!---.*: python$", text(page), re.MULTILINE
+        )
         assert len(snippets(page)) == len(marked), page
 
 
 # Links
 
 
+def prose(page):
+    """Without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)
+
+
 def anchors(page):
     """As GitHub and MyST make them of headings."""
-    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", [*FRONT, *PAGES], ids=name_of)
 def test_links_lead_somewhere(page):
-    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    for target, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)", text):
+    for target, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)", prose(page)):
         path = page.parent / target if target else page
         assert path.exists(), f"{page.name} links to {target}"
         if anchor and path.suffix == ".md":
@@ -115,14 +98,29 @@ def test_the_checks_are_those_there_are():
 
 
 def test_the_reference_has_all_names():
-    pages = "".join((DOCS / f"reference/{name}.md").read_text() for name in ("api", "events"))
+    pages = "".join(text(f"docs/reference/{name}.md") for name in ("api", "events"))
     named = re.findall(r"^\.\. auto\w+:: (\w+)(?:\(\))?$", pages, re.MULTILINE)
     assert sorted(named) == django_hub.__all__
 
 
 def test_each_event_has_its_row():
-    text = (DOCS / "reference/events.md").read_text()
-    told = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", text, re.MULTILINE))
+    page = text("docs/reference/events.md")
+    told = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE))
     methods = [name for name in vars(django_hub.HubEvents) if name.startswith("hub_")]
     assert sorted(told.values()) == sorted(methods)
     assert all(f"event: {event})" in inspect.getsource(django_hub.HubEvents) for event in told)
+
+
+def test_each_row_of_the_threats_names_tests_that_are_there():
+    section = text("SECURITY.md").split("\n## What is protected")[1].split("\n## ")[0]
+    _, _, *threats = [line for line in section.splitlines() if line.startswith("|")]
+    assert len(threats) > 10
+    for threat in threats:
+        *_, shown_in, _ = threat.split("|")
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", shown_in)
+        assert named, f"shown by no test: {threat}"
+        assert len(named) == shown_in.count("`") / 2, f"not as file::test: {shown_in}"
+        for file, test in named:
+            functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+            there = {node.name for node in ast.walk(ast.parse(text(file))) if isinstance(node, functions)}
+            assert test in there, f"no {test} in {file}"

@@ -1,9 +1,8 @@
-"""The examples of docs/howto/authorize.md, executed."""
+"""The examples of docs/howto/authorize.md do what the page says of them."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+import asyncio
 from typing import Any
 
 import pytest
@@ -14,26 +13,18 @@ from django_hub.bans import hub_ban
 from django_hub.stores.registry import get_store
 from tests.apps import World
 from tests.apps import world as world
+from tests.pages import run
 from tests.sockets import Closed, websocket_scope
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PAGE = (Path(__file__).parents[1] / "docs/howto/authorize.md").read_text()
+PAGE = "docs/howto/authorize.md"
 HERE = [(b"host", b"localhost"), (b"origin", b"http://localhost")]
 THERE = [(b"host", b"localhost"), (b"origin", b"https://elsewhere.example")]
 
 
-async def _rooms_of(user: Any) -> list[str]:
+async def rooms_of(user: Any) -> list[str]:
     return ["garden"]
-
-
-def run(**names: Any) -> dict[str, Any]:
-    """All of the page's Python, top to bottom, but for what blocks."""
-    names["rooms_of"] = _rooms_of
-    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
-        if "django_hub.sync" not in block:
-            exec(block, names)
-    return names
 
 
 async def code_of(world: World, application: Any, hub: str, **scope: Any) -> int:
@@ -43,7 +34,7 @@ async def code_of(world: World, application: Any, hub: str, **scope: Any) -> int
 
 
 async def test_the_consumers_refuse_and_let_in_as_is_said(world: World) -> None:
-    page = run()
+    page = await run(PAGE, rooms_of=rooms_of)
     ann = await User.objects.acreate(username="ann")
     assert await code_of(world, page["StaffConsumer"].as_asgi(), "lobby", user=ann) == 4403
     assert await code_of(world, page["RoomConsumer"].as_asgi(), "lobby", user=ann) == 4403
@@ -53,14 +44,14 @@ async def test_the_consumers_refuse_and_let_in_as_is_said(world: World) -> None:
 
 async def test_the_routes_refuse_other_origins(world: World, settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["localhost"]
-    page = run()
+    page = await run(PAGE, rooms_of=rooms_of)
     for route, headers in ((page["websocket"], THERE), (page["websocket"], []), (page["visitors"], HERE)):
         with pytest.raises(Closed):
             await world.open(route, websocket_scope("lobby", headers=headers))
 
 
 async def test_a_ticket_of_the_view_opens_the_visitors_door_once(world: World) -> None:
-    page = run()
+    page = await run(PAGE, rooms_of=rooms_of)
     request = RequestFactory().get("/")
     request.user = await User.objects.acreate(username="ann")
     offers = [f"hub.ticket.{page['ticket'](request).content.decode()}"]
@@ -70,11 +61,9 @@ async def test_a_ticket_of_the_view_opens_the_visitors_door_once(world: World) -
     assert socket.running
 
 
-def test_the_example_for_code_that_blocks_runs(world: World) -> None:
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "django_hub.sync" in b]
-    names: dict[str, Any] = {}
-    exec(block, names)
-    names["moderate"](User.objects.create(username="ann"))
+async def test_the_example_for_code_that_blocks_runs(world: World) -> None:
+    page = await run(PAGE, rooms_of=rooms_of)
+    await asyncio.to_thread(page["moderate"], await User.objects.acreate(username="ann"))
 
 
 async def test_a_ban_is_where_the_page_says(world: World) -> None:

@@ -209,24 +209,20 @@ async def test_an_answer_of_another_version_is_left_out(questions: Questions, pe
     assert await asking == {}
 
 
-async def test_a_full_channel_is_as_silent(
-    questions: Questions, layer: Layer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def full(layer: Layer, monkeypatch: pytest.MonkeyPatch) -> None:
     async def send(*_: Any) -> None:
         raise ChannelFull
 
     monkeypatch.setattr(layer, "send", send)
+
+
+async def test_a_full_channel_is_as_silent(questions: Questions, full: None) -> None:
     assert await questions.ask({"x": HUBS}) == {}
     assert await questions.ask({}) == {}
 
 
-async def test_the_silent_are_not_remembered_without_end(
-    questions: Questions, layer: Layer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def send(*_: Any) -> None:
-        raise ChannelFull
-
-    monkeypatch.setattr(layer, "send", send)
+async def test_the_silent_are_not_remembered_without_end(questions: Questions, full: None) -> None:
     await questions.ask({f"x{number}": HUBS for number in range(1100)})
     assert len(questions._silent) == 1000
 

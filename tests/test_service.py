@@ -357,17 +357,18 @@ async def test_an_answer_about_the_lease_that_was_lost_is_not_of_the_next_one(sh
     await shop.said("1", "2")
 
 
+@pytest.mark.parametrize(("error", "told"), [(Unavailable("gone"), "gone"), (KeyError("bug"), "'bug'")])
 async def test_leases_that_can_not_be_renewed_are_tried_again(
-    shops: list[Shop], caplog: pytest.LogCaptureFixture
+    shops: list[Shop], caplog: pytest.LogCaptureFixture, error: Exception, told: str
 ) -> None:
     shop = Shop(hub_lease=0.03)
     shops.append(shop)
-    shop.store.fail["renew"] = [Unavailable("gone")]
+    shop.store.fail["renew"] = [error]
     shop.gates["1"] = asyncio.Event()
     await shop.post("a", "1", "2")
     shop.service.wake(["a"])
     await until(lambda: shop.store.calls.count("renew") > 1)
-    assert "Leases not renewed: gone" in caplog.text
+    assert f"Leases not renewed: {told}" in caplog.text
     shop.gates["1"].set()
     await shop.said("1", "2")
 
@@ -483,21 +484,6 @@ async def test_a_store_that_fails_at_the_end_ends_nothing_else(
     shop.gates["1"].set()
     await closing
     assert "What is left is not rung for, for now" in caplog.text
-
-
-async def test_a_renewal_that_fails_in_any_way_is_tried_again(
-    shops: list[Shop], caplog: pytest.LogCaptureFixture
-) -> None:
-    shop = Shop(hub_lease=0.03)
-    shops.append(shop)
-    shop.store.fail["renew"] = [KeyError("bug")]
-    shop.gates["1"] = asyncio.Event()
-    await shop.post("a", "1", "2")
-    shop.service.wake(["a"])
-    await until(lambda: shop.store.calls.count("renew") > 1)
-    assert "Leases not renewed: 'bug'" in caplog.text
-    shop.gates["1"].set()
-    await shop.said("1", "2")
 
 
 async def test_database_connections_are_looked_after_now_and_then_and_after_a_failure(

@@ -7,7 +7,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from django_hub import closes
 from django_hub.exceptions import Refused
-from django_hub.tokens import make_token, read_token
+from django_hub.tokens import make_token, read_token, session_of_nonce
 
 
 class User:
@@ -71,3 +71,19 @@ def test_a_token_of_another_key_is_refused(settings):
     settings.SECRET_KEY = "another"
     with pytest.raises(Refused):
         read_token(token, "garden", ANNA)
+
+
+def test_a_nonce_is_one_session_of_one_client_hub_and_login(settings):
+    mine = session_of_nonce("a nonce", "garden", "anna", ANNA)
+    assert mine == session_of_nonce("a nonce", "garden", "anna", ANNA)
+    assert len(mine) == 32
+    others = [
+        session_of_nonce("another", "garden", "anna", ANNA),
+        session_of_nonce("a nonce", "kitchen", "anna", ANNA),
+        session_of_nonce("a nonce", "garden", "berta", ANNA),
+        *(session_of_nonce("a nonce", "garden", "anna", each) for each in (scope(), scope(User(2)), {})),
+        session_of_nonce("a nonce", "garden", "anna", scope(User(1), "s2")),
+    ]
+    settings.SECRET_KEY = "another"
+    others.append(session_of_nonce("a nonce", "garden", "anna", ANNA))
+    assert mine not in others

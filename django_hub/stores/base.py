@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from django_hub.exceptions import Damaged
 from django_hub.limits import Limits
@@ -47,7 +47,19 @@ Bury: TypeAlias = Callable[[str, float, Collection[str]], Awaitable[None]]
 
 
 class Store(Surveyed):
-    """See the module. A store belongs to one event loop unless it says otherwise."""
+    """See the module.
+
+    A class that DJANGO_HUB["STORE"] names, ``{"BACKEND": "shop.stores.SqlStore", "alias": "hubs"}``, is
+    made as ``SqlStore(limits, alias="hubs")``: with the `Limits` that the settings say, which it keeps as
+    ``limits``, and all that stands beside ``BACKEND`` by its name. That is done with the first use, in a
+    running event loop, and must not wait for anything: to connect is for the first operation. There is one
+    for each event loop, which is used from no other; or one for the process where the class says
+    ``any_loop = True``, which is then called from different threads at the same time. What its constructor
+    raises is raised to who called, each time.
+    """
+
+    #: Is one object good for any number of event loops, and threads?
+    any_loop: ClassVar[bool] = False
 
     limits: Limits
 

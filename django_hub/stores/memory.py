@@ -29,6 +29,8 @@ class MemoryStore(MemoryMembers, MemoryProcesses, MemorySurvey):
     `MemoryProcesses`, `MemorySurvey`.
     """
 
+    any_loop = True
+
     # Hubs
 
     async def create(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from channels.layers import channel_layers
@@ -12,13 +14,15 @@ from django.core.signals import setting_changed
 
 from django_hub.conf import get_settings
 from django_hub.layers.choice import get_layer
+from django_hub.limits import Limits
 from django_hub.stores.base import Store
 from django_hub.stores.memory import MemoryStore
+from django_hub.stores.own import own_store
 
 # Plain process-wide objects, not Django's connection handler: that gives sibling tasks different ones.
-_memory: list[MemoryStore] = []
+_shared: list[Store] = []
 # A connection to Redis belongs to the loop on which it was made.
-_redis: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Store] = weakref.WeakKeyDictionary()
+_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Store] = weakref.WeakKeyDictionary()
 
 
 def get_store() -> Store:
@@ -26,30 +30,42 @@ def get_store() -> Store:
 
     Raises `ImproperlyConfigured`, saying what to change.
     """
-    host = store_host()
-    if host is None:
-        if not _memory:
-            _memory.append(MemoryStore(get_settings().limits))
-        return _memory[0]
+    if _shared:
+        return _shared[0]
+    make, any_loop = store_maker()
+    if any_loop:
+        _shared.append(make(get_settings().limits))
+        return _shared[0]
     loop = asyncio.get_running_loop()
-    store = _redis.get(loop)
+    store = _by_loop.get(loop)
     if store is None:
-        store = _redis[loop] = _redis_store(host)
+        store = _by_loop[loop] = make(get_settings().limits)
     return store
 
 
+def store_maker() -> tuple[Callable[[Limits], Store], bool]:
+    """What makes the store, and whether that is one for any loop. Raises `ImproperlyConfigured`."""
+    setting = get_settings().STORE
+    if isinstance(setting, dict) and "BACKEND" in setting:
+        return own_store(setting)
+    host = store_host()
+    if host is None:
+        return MemoryStore, MemoryStore.any_loop
+    return partial(_redis_store, host), False
+
+
 def store_host() -> dict[str, Any] | None:
-    """Where the store's Redis is, as in channels_redis' ``hosts``; None for the memory store."""
+    """Where the store's Redis is, as in channels_redis' ``hosts``; None for another store."""
     settings = get_settings()
     match settings.STORE:
-        case "memory":
+        case "memory" | {"BACKEND": _}:
             return None
         case str() as address if address.partition("://")[0] in ("redis", "rediss", "unix"):
             return {"address": address}
         case str() as unknown:
             raise ImproperlyConfigured(
-                f"DJANGO_HUB['STORE'] is 'memory', a URL (redis://, rediss://, unix://) or a dict; got "
-                f"{unknown!r}."
+                "DJANGO_HUB['STORE'] is 'memory', a URL (redis://, rediss://, unix://), a host as in "
+                f"channels_redis' hosts, or a dict with BACKEND, the path of a class; got {unknown!r}."
             )
         case dict() as host:
             return host
@@ -78,11 +94,11 @@ def layer_hosts() -> list[dict[str, Any]] | None:
 
 def forget_stores() -> None:
     """Begin anew: the next `get_store` makes a new one. For tests, and for changed settings."""
-    _memory.clear()
-    _redis.clear()
+    _shared.clear()
+    _by_loop.clear()
 
 
-def _redis_store(host: dict[str, Any]) -> Store:
+def _redis_store(host: dict[str, Any], limits: Limits) -> Store:
     try:
         from django_hub.stores.hosts import connect
         from django_hub.stores.redis import RedisStore
@@ -92,7 +108,7 @@ def _redis_store(host: dict[str, Any]) -> Store:
         ) from error
     # Deployments that share a Redis tell their layers apart by this prefix; so are their hubs.
     prefix = _layer_settings().get("CONFIG", {}).get("prefix", "asgi")
-    return RedisStore(connect(host), f"{prefix}:hub", get_settings().limits)
+    return RedisStore(connect(host), f"{prefix}:hub", limits)
 
 
 def _layer_settings() -> dict[str, Any]:

@@ -7,7 +7,7 @@
         }
     }
 
-Any Channels project can use it; of hubs it knows nothing.
+Any Channels project can use it, also one without django_hub in INSTALLED_APPS; of hubs it knows nothing.
 """
 
 from __future__ import annotations
@@ -18,8 +18,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from channels.exceptions import ChannelFull
+from channels.layers import InMemoryChannelLayer
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+
+from django_hub.logs import get_logger
+
+logger = get_logger(__name__)
 
 _IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 _RATES = ("drop", "double", "delay", "reorder")
@@ -36,7 +41,9 @@ class ChaosLayer:
 
     All is drawn from ``seed``: a program that sends the same messages in the same order meets the same
     faults. With the in-memory layer each channel of a group meets its own, with any other layer the whole
-    ``group_send`` does. To be used from one event loop.
+    ``group_send`` does. Several event loops may use it, as with `async_to_sync`: what is late on a loop
+    that has ended comes with the next message that is sent. A message that is lost later than its `send`,
+    because its channel was full or its broker away, counts as dropped.
 
     ``receive``, groups and whatever else the inner layer has, its extensions included, are the inner
     layer's. Raises `ImproperlyConfigured` for a rate that is none, or a layer that is none.
@@ -65,6 +72,7 @@ class ChaosLayer:
         self._chance = random.Random(seed)  # noqa: S311
         self._held: dict[str, list[_Late]] = {}
         self._late: dict[_Late, None] = {}
+        self._coming: set[asyncio.Task[None]] = set()
 
     def __getattr__(self, name: str) -> Any:
         if name == "inner":  # not made yet: a copy of one, or one that was refused
@@ -77,11 +85,11 @@ class ChaosLayer:
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """As the inner layer's."""
-        groups = getattr(self.inner, "groups", None)
-        if not isinstance(groups, dict):
+        # Another layer may have such a dict, too: of the members in this process alone.
+        if not isinstance(self.inner, InMemoryChannelLayer):
             await self._meet("group_send", group, message)
             return
-        for channel in list(groups.get(group, ())):
+        for channel in list(self.inner.groups.get(group, ())):
             try:
                 await self._meet("send", channel, message)
             except ChannelFull:
@@ -96,6 +104,9 @@ class ChaosLayer:
         """Deliver now all that is late or held back."""
         while self._late:
             await next(iter(self._late)).come()
+        here = asyncio.get_running_loop()
+        if coming := [task for task in self._coming if task.get_loop() is here]:
+            await asyncio.wait(coming)
 
     async def flush(self) -> None:
         """Forget all, what is late included (extension ``flush`` of the inner layer)."""
@@ -104,10 +115,13 @@ class ChaosLayer:
         await self.inner.flush()
 
     async def _meet(self, how: str, to: str, message: dict[str, Any]) -> None:
+        for late in list(self._late):
+            if late.loop.is_closed():
+                await late.come()
         dropped, doubled = self._drawn("drop"), self._drawn("double")
         before = self._held.pop(to, [])
         if not dropped:
-            for _ in range(2 if doubled else 1):
+            for copy in range(2 if doubled else 1):
                 # Both are drawn each time: then a rate that is changed moves no other fault.
                 delayed, reordered = self._drawn("delay"), self._drawn("reorder")
                 seconds = self.late * self._chance.random()
@@ -116,9 +130,18 @@ class ChaosLayer:
                 elif delayed:
                     _Late(self, how, to, message, seconds)
                 else:
-                    await getattr(self.inner, how)(to, message)
+                    await self._pass_on(how, to, message, again=copy > 0)
         for late in before:
             await late.come()
+
+    async def _pass_on(self, how: str, to: str, message: dict[str, Any], *, again: bool) -> None:
+        try:
+            await getattr(self.inner, how)(to, message)
+        except ChannelFull:
+            # Whoever sent it once is not told that it did not fit in twice.
+            if not again:
+                raise
+            self.faults["drop"] += 1
 
     def _drawn(self, name: str) -> bool:
         met: bool = self._chance.random() < getattr(self, name)
@@ -134,12 +157,15 @@ class _Late:
     ) -> None:
         self._layer = layer
         self._call = (how, to, dict(message))
-        self._coming: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._begin)
+        self.loop = asyncio.get_running_loop()
+        self._timer = self.loop.call_later(seconds, self._begin)
         layer._late[self] = None  # noqa: SLF001 (one thing in two classes)
 
     def _begin(self) -> None:
-        self._coming = asyncio.create_task(self.come())
+        coming = self._layer._coming  # noqa: SLF001 (a loop holds no task by itself)
+        task = self.loop.create_task(self.come())
+        coming.add(task)
+        task.add_done_callback(coming.discard)
 
     def forget(self) -> None:
         self._timer.cancel()
@@ -155,6 +181,9 @@ class _Late:
             await getattr(self._layer.inner, how)(to, message)
         except ChannelFull:
             self._layer.faults["drop"] += 1
+        except Exception as error:  # noqa: BLE001 (a layer raises whatever its broker does; nobody waits)
+            self._layer.faults["drop"] += 1
+            logger.warning("A late message for %s is lost: %s: %s", to, type(error).__name__, error)
 
 
 def _made(config: object) -> Any:

@@ -35,9 +35,9 @@ async def clean_hubs(
     """Hubs that begin with this block and end with it, whatever the settings say, without any broker.
 
     Within it CHANNEL_LAYERS are in-memory ones; ``layer`` takes the place of the hubs' one, for instance a
-    `ChaosLayer`. Members, mailboxes and history are in this process, and the events are handled in it, by
-    the ``channel`` application of ``ASGI_APPLICATION``. `drain`, `assert_broadcast` and the like know of
-    all that happens in it.
+    `ChaosLayer`, which may stand around one of Redis. Members, mailboxes and history are in this process,
+    and the events are handled in it, by the ``channel`` application of ``ASGI_APPLICATION``. `drain`,
+    `assert_broadcast` and the like know of all that happens in it.
 
     Handlers and consumers query on ``connections``. Pytest's fixture gives those of the test, so that they
     are in its transaction, if it has one; Django's own test cases need nothing.
@@ -76,6 +76,13 @@ async def clean_hubs(
         )
 
 
+async def _disconnect(layer: Any) -> None:
+    """Layers have no one way to close: Redis' core one has pools, the pub/sub one forgets all it knows."""
+    close = getattr(layer, "close_pools", None) or getattr(layer, "flush", None)
+    if close is not None:
+        await close()
+
+
 async def _clean(watched: watch.Watch, before: set[asyncio.Task[Any]]) -> list[str]:
     """End all that is of hubs, then all that is left; what that was."""
     layer, relay = get_layer().layer, get_relay()
@@ -86,6 +93,8 @@ async def _clean(watched: watch.Watch, before: set[asyncio.Task[Any]]) -> list[s
     if isinstance(layer, ChaosLayer):
         await ring_for_all(relay)
     await relay.shut_down()
+    if not get_layer().in_memory:
+        await _disconnect(layer)
     tasks = asyncio.all_tasks() - before - {asyncio.current_task()}
     if tasks:
         _, tasks = await asyncio.wait(tasks, timeout=_PATIENCE)

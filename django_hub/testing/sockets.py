@@ -32,6 +32,7 @@ class AsgiSocket:
         self._outbox: deque[_Message] = deque()
         self._changed = asyncio.Event()
         self._listening = False
+        self._accepted = False
         self._gone = False
         self._told = False
         # In a context of its own, as in a server.
@@ -142,6 +143,13 @@ class AsgiSocket:
             self._listening = False
 
     async def _send(self, message: _Message) -> None:
+        if message["type"] == "websocket.accept":
+            self._accepted = True
+        elif message["type"] == "websocket.send" and not self._accepted:
+            raise RuntimeError(  # as servers do
+                f"The application of {self._path} sent a message before it accepted the socket. Call "
+                "accept() first, as `await self.accept()` in a consumer."
+            )
         self._outbox.append(message)
         if message["type"] == "websocket.close" and not self._gone:
             # As a server and its client do: the close is answered.

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.live.servers import ROOT, Server, WebServer
+from tests.live.servers import Server, WebServer
+from tests.pages import blocks
 
-PAGE = (ROOT / "docs/howto/deploy.md").read_text()
+PAGE = "docs/howto/deploy.md"
 
 # Where Debian has it, it is not on everybody's path.
 _NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
 
 needs_nginx = pytest.mark.skipif(_NGINX is None, reason="no nginx here")
-
-
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    assert found, f"the page has no block of {language}"
-    return found
 
 
 def nginx_command(folder: Path, site: str) -> list[str]:
@@ -48,7 +42,7 @@ class Nginx(Server):
         self._servers = servers
 
     def command(self) -> list[str]:
-        site = blocks("nginx")[0]
+        site = blocks(PAGE, "nginx")[0]
         for theirs, ours in {
             "listen 80;": f"listen {self.host}:{self.port};",
             "unix:/run/mysite/web1.sock ": f"{self._servers[0].host}:{self._servers[0].port} ",

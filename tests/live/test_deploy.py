@@ -14,9 +14,10 @@ import pytest
 
 from django_hub.conf import Settings
 from tests.live.chat import ChatClient
-from tests.live.nginx import PAGE, Nginx, blocks, needs_nginx
+from tests.live.nginx import PAGE, Nginx, needs_nginx
 from tests.live.servers import Broker, daphne, uvicorn
 from tests.live.site import UNIT, Site
+from tests.pages import blocks, text
 
 SYSTEMD = shutil.which("systemd-analyze")
 
@@ -76,8 +77,8 @@ async def is_closed(person: ChatClient) -> bool:
 @pytest.mark.may_skip
 @pytest.mark.skipif(SYSTEMD is None, reason="no systemd here")
 def test_systemd_takes_the_units_of_the_page(tmp_path: Path) -> None:
-    worker, of_server = blocks("ini")
-    server = re.sub("ExecStart=.*\n", of_server, worker)
+    worker, of_server = blocks(PAGE, "ini")
+    server = re.sub("ExecStart=.*", of_server, worker)
     for name, unit in (("worker", worker), ("web", server)):
         # What is there on the site's machine only.
         mine = re.sub("/srv/mysite/.venv/bin/[a-z]+", "/bin/true", unit).replace(
@@ -92,14 +93,14 @@ def test_systemd_takes_the_units_of_the_page(tmp_path: Path) -> None:
 
 
 def test_the_page_names_no_module_that_python_has_itself() -> None:
-    assert not set(re.findall(r"(\w+)\.(?:asgi|settings)\b", PAGE)) & sys.stdlib_module_names
+    assert not set(re.findall(r"(\w+)\.(?:asgi|settings)\b", text(PAGE))) & sys.stdlib_module_names
 
 
 def test_the_page_gives_a_server_the_time_it_takes_to_end() -> None:
-    drain = int(re.findall(r'"DRAIN": (\d+)', PAGE)[0])
-    servers_own = {int(seconds) for seconds in re.findall(r'graceful-shutdown"?,? "?(\d+)', PAGE)}
-    stops = [int(seconds) for seconds in re.findall(r"TimeoutStopSec=(\d+)", blocks("ini")[1])]
-    stops += [int(seconds) for seconds in re.findall(r"stop_grace_period: (\d+)s", PAGE)]
+    drain = int(re.findall(r'"DRAIN": (\d+)', text(PAGE))[0])
+    servers_own = {int(seconds) for seconds in re.findall(r'graceful-shutdown"?,? "?(\d+)', text(PAGE))}
+    stops = [int(seconds) for seconds in re.findall(r"TimeoutStopSec=(\d+)", blocks(PAGE, "ini")[1])]
+    stops += [int(seconds) for seconds in re.findall(r"stop_grace_period: (\d+)s", text(PAGE))]
     assert servers_own
     assert len(stops) == 3
     assert min(stops) > drain + max(servers_own) + Settings().SHUTDOWN_GRACE

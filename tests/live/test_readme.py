@@ -4,37 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import websockets
 
-from tests.live.servers import MS, ROOT, WebServer
+from tests.live.servers import MS, WebServer
+from tests.pages import ROOT, block_after, write_files
 
-README = (ROOT / "README.md").read_text()
-
-
-def block_after(words: str) -> str:
-    """The first block of Python behind these words."""
-    found = re.search(re.escape(words) + r".*?```python\n(.*?)```", README, re.DOTALL)
-    assert found, f"the README has no Python after {words!r}"
-    return found[1]
+README = "README.md"
 
 
-def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
-    site = tmp_path / "mysite"
-    site.mkdir()
-    (site / "__init__.py").touch()
-    for name in ("settings", "rooms", "asgi", "urls"):
-        (site / f"{name}.py").write_text(block_after(f"`mysite/{name}.py`"))
+@pytest.fixture
+def site(tmp_path: Path) -> dict[str, str]:
+    """The README's project, written out; the environment of its processes."""
+    assert len(write_files(README, tmp_path, "mysite")) == 5
+    return {"PYTHONPATH": f"{tmp_path}:{ROOT}", "DJANGO_SETTINGS_MODULE": "mysite.settings"}
 
+
+def django(command: list[str], folder: Path, env: dict[str, str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "django", *command],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_the_example_runs_as_it_stands(site: dict[str, str], tmp_path: Path) -> None:
     async def talk() -> None:
-        env = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "DJANGO_SETTINGS_MODULE": "mysite.settings"}
         async with (
             asyncio.timeout(20_000 * MS),
-            WebServer("daphne", example, env) as server,
+            WebServer("daphne", example, site) as server,
             websockets.connect(server.ws_url("/ws/garden/")) as client,
         ):
             ((word, name),) = json.loads(await client.recv()).items()
@@ -48,33 +55,11 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
         assert server.complaints() == []
 
     asyncio.run(talk())
-    check = subprocess.run(
-        [sys.executable, "-m", "django", "check", "--fail-level", "WARNING"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "DJANGO_SETTINGS_MODULE": "mysite.settings"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert check.returncode == 0, check.stderr
+    django(["check", "--fail-level", "WARNING"], tmp_path, site)
 
 
-def test_the_first_test_runs_as_it_stands(tmp_path: Path) -> None:
-    site = tmp_path / "mysite"
-    site.mkdir()
-    (site / "__init__.py").touch()
-    for name in ("settings", "rooms", "asgi", "urls", "tests"):
-        (site / f"{name}.py").write_text(block_after(f"`mysite/{name}.py`"))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "django", "test"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "DJANGO_SETTINGS_MODULE": "mysite.settings"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Ran 1 test" in done.stderr
+def test_the_first_test_runs_as_it_stands(site: dict[str, str], tmp_path: Path) -> None:
+    assert "Ran 1 test" in django(["test"], tmp_path, site)
 
 
 def example(host: str, port: int) -> list[str]:
@@ -83,5 +68,5 @@ def example(host: str, port: int) -> list[str]:
 
 def test_the_example_for_code_that_blocks_runs_as_it_stands() -> None:
     names: dict[str, object] = {}
-    exec(block_after("a view or a task for instance"), names)
+    exec(block_after(README, "a view or a task for instance"), names)
     assert names["names"] == []

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from django_hub.client import HubClient, Received, Resync, hub_connect
-from tests.live.nginx import Nginx, blocks, needs_nginx
+from tests.live.nginx import PAGE, Nginx, needs_nginx
 from tests.live.servers import Broker, WebServer, daphne, eventually, uvicorn
 from tests.live.site import PATIENCE, UNIT, Site
+from tests.pages import blocks
 
 pytestmark = [pytest.mark.live, pytest.mark.broker]
 
@@ -87,7 +88,7 @@ async def all_go_on(people: list[Person]) -> None:
 
 
 def page_settings() -> dict[str, Any]:
-    (block,) = [block for block in blocks("python") if "DRAIN" in block]
+    (block,) = [block for block in blocks(PAGE, "python") if "DRAIN" in block]
     names: dict[str, Any] = {}
     exec(block, names)  # our own page
     settings: dict[str, Any] = names["DJANGO_HUB"]

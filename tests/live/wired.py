@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import django
-from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from django.urls import path
 
-from django_hub import HubConsumer, HubEvents, hub_add, hub_broadcast, hub_destroy
-from django_hub import clients as hub_clients
+from django_hub import HubConsumer, HubEvents, hub_add, hub_broadcast, hub_destroy, sync
+from django_hub import connection as hub_connection
 from django_hub.events import Event, Left
 from django_hub.relay import get_relay
 from tests.live import desk
@@ -57,12 +57,41 @@ class Newest(Room):
 
 
 class Stock(AsyncWebsocketConsumer):
-    """No consumer of ours: it is put into the hub, and then accepts."""
+    """No consumer of ours: it is put into the hub, and then accepts, in the order of stock `group_add`."""
 
     async def connect(self) -> None:
         kwargs = self.scope["url_route"]["kwargs"]
         await hub_add(kwargs["hub"], self, kwargs["client_id"])
         await self.accept()
+
+
+class Early(AsyncWebsocketConsumer):
+    """As `Stock`, and its hub does not wait for it."""
+
+    async def connect(self) -> None:
+        kwargs = self.scope["url_route"]["kwargs"]
+        await hub_add(kwargs["hub"], self, kwargs["client_id"])
+        await burst(kwargs["hub"], 0, 10)
+        await get_relay().idle()
+        if kwargs["client_id"] == "refused":
+            await self.close()
+            return
+        await self.accept()
+        await burst(kwargs["hub"], 10, 20)
+
+
+class EarlyInThreads(WebsocketConsumer):
+    def connect(self) -> None:
+        kwargs = self.scope["url_route"]["kwargs"]
+        sync.hub_add(kwargs["hub"], self, kwargs["client_id"])
+        for number in range(10):
+            sync.hub_broadcast(kwargs["hub"], f"{number} early")
+        if kwargs["client_id"] == "refused":
+            self.close()
+            return
+        self.accept()
+        for number in range(10, 20):
+            sync.hub_broadcast(kwargs["hub"], f"{number} late")
 
 
 class RoomEvents(HubEvents):
@@ -124,9 +153,9 @@ def here() -> int:
     return len(get_relay().clients)
 
 
-def last_words(seconds: float = hub_clients._LAST_WORDS) -> None:
+def last_words(seconds: float = hub_connection._LAST_WORDS) -> None:
     """Without a number: what it was."""
-    hub_clients._LAST_WORDS = seconds
+    hub_connection._LAST_WORDS = seconds
 
 
 def kilobytes() -> int:
@@ -145,6 +174,8 @@ application = ProtocolTypeRouter(
                 path("dropping/<hub>/<client_id>/", Dropping.as_asgi()),
                 path("newest/<hub>/<client_id>/", Newest.as_asgi()),
                 path("stock/<hub>/<client_id>/", Stock.as_asgi()),
+                path("early/<hub>/<client_id>/", Early.as_asgi()),
+                path("threads/<hub>/<client_id>/", EarlyInThreads.as_asgi()),
                 path("desk", desk.application),
             ]
         ),

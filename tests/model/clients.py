@@ -131,6 +131,7 @@ class Guest(Visitor):
     def __init__(self, name: str, world: World) -> None:
         super().__init__(name, world)
         self.token: str | None = None
+        self._nonce = f"a secret that only {name} knows"
         self.epoch = ""
         self.seq = self.direct = 0
         self.welcomed = False
@@ -148,7 +149,12 @@ class Guest(Visitor):
     def begin(self) -> None:
         self.welcomed = False
         known = {"epoch": self.epoch, "seq": self.seq, "direct": self.direct}
-        self._send({"type": "connect", **({"token": self.token, **known} if self.token else {})})
+        self._send(
+            {
+                "type": "connect",
+                **({"token": self.token, **known} if self.token else {"nonce": self._nonce}),
+            }
+        )
 
     def say(self, kind: str = "message") -> str:
         self._said += 1
@@ -232,10 +238,11 @@ class Guest(Visitor):
         )
 
     def closed(self, message: dict[str, Any]) -> None:
-        # 1012: a client comes back by itself. 4409: no server knows which of two sockets is the newer, and
-        # the Join of one whose drop was not noticed may be later. Where that had no token yet, it was
-        # another client's: its user loads the page again.
-        if message["code"] != 1012 and (message["code"] != 4409 or len(self.visits) == 1):
+        # No server knows which of two sockets is the newer, and the Join of one whose drop was not noticed
+        # may be later. By token or nonce they are one client's, which is told to come back; but a store
+        # that lost its data knows nothing of that.
+        replaced = message["code"] == 4409 and self.world.lost_data and len(self.visits) > 1
+        if message["code"] != 1012 and not replaced:
             self.world.wrong(f"{self.name} was closed: {message}")
 
     def _greeted(self, hello: dict[str, Any]) -> None:

@@ -98,6 +98,7 @@ class World:
         self._killed = False
         # What clients said that the store may have lost since.
         self._perhaps_lost: set[str] = set()
+        self.lost_data = False
         self._said: list[str] = []
 
     @property
@@ -157,7 +158,7 @@ class World:
         await asyncio.sleep(seconds)
 
     async def empty(self) -> None:
-        self._perhaps_lost.update(self._said)
+        self._lose_data()
         await self.store.empty()
 
     async def restart(self) -> None:
@@ -167,8 +168,12 @@ class World:
         await self.store.save()
 
     async def put_back(self) -> None:
-        self._perhaps_lost.update(self._said)
+        self._lose_data()
         await self.store.put_back()
+
+    def _lose_data(self) -> None:
+        self.lost_data = True
+        self._perhaps_lost.update(self._said)
 
     # The play
 

@@ -4,12 +4,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/howto/test.md").read_text()
+from tests.pages import ROOT, block_after, text, write_files
+
+PAGE = "docs/howto/test.md"
 SETTINGS = """
 SECRET_KEY = "tests only"
 INSTALLED_APPS = [
@@ -51,29 +51,23 @@ def run(folder, *command, settings):
 
 @pytest.fixture
 def site(tmp_path):
-    (tmp_path / "board").mkdir()
-    (tmp_path / "board/__init__.py").touch()
     (tmp_path / "settings.py").write_text(SETTINGS)
-    files = dict(re.findall(r"`(board/\w+\.py)`:\n\n```python\n(.*?)```", PAGE, re.DOTALL))
-    assert len(files) == 8
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    (tmp_path / "pytest.ini").write_text(re.search(r"```ini\n(.*?)```", PAGE, re.DOTALL)[1])
-    conftest = re.search(r"```python\n(pytest_plugins = .*\n)```", PAGE)[1]
-    (tmp_path / "conftest.py").write_text(conftest)
+    assert len(write_files(PAGE, tmp_path, "board")) == 8
+    (tmp_path / "pytest.ini").write_text(block_after(PAGE, "`pytest.ini`", "ini"))
+    (tmp_path / "conftest.py").write_text(block_after(PAGE, "`conftest.py`"))
     return tmp_path
 
 
 def test_the_page_runs_as_it_stands(site):
     said = run(site, "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", settings="settings")
-    written = len(re.findall(r"^(?:    )?(?:async )?def test_", PAGE, re.MULTILINE))
+    written = len(re.findall(r"^(?:    )?(?:async )?def test_", text(PAGE), re.MULTILINE))
     assert f"{written + 2} passed" in said  # one of them with three seeds
     assert "warning" not in said
 
 
 def test_the_layer_of_a_project_without_hubs(settings):
     names = {}
-    exec(re.search(r"```python\n(CHANNEL_LAYERS = .*?)```", PAGE, re.DOTALL)[1], names)
+    exec(block_after(PAGE, "In the settings of a project"), names)
     settings.CHANNEL_LAYERS = names["CHANNEL_LAYERS"]
     from channels.layers import channel_layers
 

@@ -64,8 +64,8 @@ export class Hub {
   /** @type {Map<number, {resolve: (data: any) => void, reject: (error: Error) => void, timer: any}>} */
   #requests = new Map();
   /** @type {Map<string, Member>} */ #members = new Map();
-  /** @type {{token?: string | undefined, epoch?: string, seq?: number, direct?: number | undefined}} For `connect`. */
-  #known = {};
+  /** @type {{nonce?: string, token?: string | undefined, epoch?: string, seq?: number, direct?: number | undefined}} For `connect`. */
+  #known = { nonce: nonce() };
   /** @type {EventMap["state"]} */ #state = { state: "connecting" };
   /** @type {string | null} */ #client = null;
   /** @type {WebSocket | null} */ #socket = null;
@@ -276,7 +276,7 @@ export class Hub {
     const refused = code === BAD_TOKEN && this.#known.token === undefined;
     if (!(closing ? closing.reconnect : RETURNS.has(code) && !refused)) return this.#finish(code, reason);
     // A new client then; it can still have the hub's broadcasts that it missed.
-    if (code === BAD_TOKEN) Object.assign(this.#known, { token: undefined, direct: undefined });
+    if (code === BAD_TOKEN) Object.assign(this.#known, { token: undefined, direct: undefined, nonce: nonce() });
     this.#wait(CROWDED.has(code));
   }
 
@@ -440,6 +440,8 @@ function read(data) {
   return needed.every(([name, like]) => typeof fields[name] === typeof like && fields[name] !== null) ? fields : null;
 }
 
+/** A secret by which the server knows this client until it has a token. */
+const nonce = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 /** Who says that the network is back, or the page seen again. @returns {[EventTarget | undefined, string][]} */
 const signs = () => [[globalThis, "online"], [globalThis, "pageshow"], [globalThis.document, "visibilitychange"]];
 const hidden = () => globalThis.document?.visibilityState === "hidden";
