@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from typing import Any
 
@@ -24,6 +23,8 @@ from django_hub.relay import get_relay
 from django_hub.stores.ops import Leave
 from django_hub.stores.registry import get_store
 
+# A hundred years. Redis counts milliseconds up to a bound of its own, and says nothing helpful above it.
+_LONGEST = 100 * 365.25 * 86_400
 # So long, in seconds, a member's own server may take to let it go before the store is told without it.
 _PATIENCE = 2.0
 
@@ -64,14 +65,17 @@ async def hub_ban(
 
     Those who are in are kicked, with 4403. Who comes is refused with 4403 before it is a member, whatever
     `HubConsumer.authorize` says, on every server; the time is the store's. Again: from now on, for the
-    time and the reason given now. It outlives the hub, and is gone where the store loses its data. A client
-    id that the client chooses, or a new one each time, keeps nobody out: ban the user.
+    time and the reason given now; 100 years at most. It outlives the hub, and is gone where the store loses
+    its data. A client id that the client chooses, or a new one each time, keeps nobody out: ban the user.
     Raises what `hub_kick` does, and `InvalidBound` for ``seconds``.
     """
     name = name_of(hub)
     subject, client_id, user_id = _subject(client_id, user)
-    if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
-        raise InvalidBound(f"A ban is for a number of seconds above 0; got {seconds!r:.80}.")
+    if type(seconds) not in (int, float) or not 0 < seconds <= _LONGEST:
+        raise InvalidBound(
+            f"A ban is for a number of seconds above 0, and at most {_LONGEST:.0f} (100 years); "
+            f"got {seconds!r:.80}."
+        )
     refusal = ban_refusal(reason)
     # First: who comes while the others are put out must find it.
     await get_store().ban(name, subject, float(seconds), reason)

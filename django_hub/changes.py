@@ -103,13 +103,21 @@ def _changed(users: Collection[Any]) -> Notice:
 
 
 def _tell(notice: Notice, using: str = DEFAULT_DB_ALIAS) -> None:
-    if get_layer().in_memory and not is_anybody_here():
-        return
     transaction.on_commit(functools.partial(_send, notice), using=using, robust=True)
 
 
 def _send(notice: Notice) -> None:
-    background.begin(_sent(notice))
+    try:
+        if not get_layer().in_memory or is_anybody_here():
+            background.begin(_sent(notice))
+    except Exception as error:  # noqa: BLE001 (nothing of ours may harm who saves a user)
+        # Some settings are for commands or tests alone, and have no layer.
+        _tell_once(f"{type(error).__name__}: {error}")
+
+
+@functools.cache
+def _tell_once(error: str) -> None:
+    logger.warning("Changes of users' rights are told to no server: %s", error)
 
 
 async def _sent(notice: Notice) -> None:

@@ -21,6 +21,8 @@ _REMEMBERED = 1.0
 _MOST_REMEMBERED = 10_000
 # Counts told in one step.
 _PAGE = 500
+# As which it is counted while it counts alone.
+_ITSELF = "this one"
 
 
 class Places:
@@ -38,12 +40,17 @@ class Places:
         self._process = ""
         self._held: dict[tuple[str, str], int] = {}
         self._visits: Batcher[Visit, int | None] = Batcher(self._visit)
-        self._alone = MemoryVisits(time.time, bool)
-        # Does the store not know all that is held; and was it out of reach when last asked?
-        self._untold = self._counts_alone = False
+        # Where the store was out of reach when last asked: what this process knows by itself.
+        self._alone: MemoryVisits | None = None
+        # Does the store not know all that is held? And of which may it believe what is no longer so, or
+        # never was: it may have done what it gave no answer to.
+        self._untold = False
+        self._doubtful: dict[tuple[str, str], None] = {}
         self._told = time.monotonic()
         # Subjects that were refused, until when that is believed, and with what.
         self._refused: dict[str, tuple[float, Refused]] = {}
+        #: All sockets of this process, from before anything is asked of them.
+        self.visitors = 0
         #: Of each subject, how many sockets of this process it is not decided of yet.
         self.waiting: dict[str, int] = {}
         self.refusals = Bursts()
@@ -76,7 +83,7 @@ class Places:
         """A beat's part: what the store may have forgotten is told again."""
         now = time.monotonic()
         self.refusals.look(now)
-        if self._held and (self._untold or now - self._told > KEPT / 3):
+        if self._untold or (self._held and now - self._told > KEPT / 3):
             await self.tell()
 
     async def tell(self) -> None:
@@ -96,10 +103,13 @@ class Places:
                 await self._tell_all()
             answers = await self._store.visit(self._process, held, visits)
         except (Unavailable, Damaged) as error:
-            if not self._counts_alone:
+            if self._alone is None:
                 logger.warning("Connections are counted by this process alone, for now: %s", error)
-            self._untold = self._counts_alone = True
-            answers = self._alone.visit("this one", held, visits)
+                self._alone = MemoryVisits(time.time, bool)
+                self._alone.visit(_ITSELF, self._held, ())
+            self._untold = True
+            self._doubtful |= keys
+            answers = self._alone.visit(_ITSELF, held, visits)
         for visit, answer in zip(visits, answers, strict=True):
             if answer is not None:
                 continue
@@ -114,9 +124,11 @@ class Places:
         return answers
 
     async def _tell_all(self) -> None:
-        held = list(self._held.items())
+        held = [(key, self._held.get(key, 0)) for key in self._held | self._doubtful]
         # Not all in one step: no other client of the store should wait for it.
         for start in range(0, len(held), _PAGE):
             await self._store.visit(self._process, dict(held[start : start + _PAGE]), ())
-        self._untold = self._counts_alone = False
+        self._untold = False
+        self._doubtful = {}
+        self._alone = None
         self._told = time.monotonic()

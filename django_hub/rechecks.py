@@ -191,7 +191,8 @@ class Rechecks:
             case Kicked():
                 found = self.watched.of(notice.user_id) if notice.user_id else self.watched.all
                 for watched in [each for each in found if _is_meant(each.connection, notice)]:
-                    self.watched.close(watched, Refused(notice.code, notice.reason))
+                    # Whatever the code is: who kicks does not want it back at once.
+                    self.watched.close(watched, Refused(notice.code, notice.reason, reconnect=False))
 
     def _all_are_checked(self) -> None:
         self._checked = asyncio.get_running_loop().time()

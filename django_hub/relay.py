@@ -335,8 +335,8 @@ def relays() -> list[Relay]:
 
 
 def is_anybody_here() -> bool:
-    """Has any relay of this process clients?"""
-    return any(relay.clients for relay in relays())
+    """Has any relay of this process clients, or sockets that may become some?"""
+    return any(relay.clients or relay.places.visitors for relay in relays())
 
 
 def _forget(*, setting: str, **_: Any) -> None:

@@ -34,9 +34,11 @@ class Visitor:
         self._holds: Visit | None = None
 
     def __enter__(self) -> Self:
+        self._places.visitors += 1
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._places.visitors -= 1
         self.leave()
 
     def knock(self, returns: bool) -> Refused | None:

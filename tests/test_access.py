@@ -535,6 +535,39 @@ async def test_without_clients_nothing_is_sent(world: World, anna: User) -> None
     assert not world.store._logs._logs
 
 
+@pytest.mark.parametrize("what", ["logged out", "inactive"])
+async def test_what_happens_while_the_only_socket_comes_in_is_told_it(
+    world: World, anna: User, what: str
+) -> None:
+    session = await change(lambda: logged_in(anna))
+    here = await change(lambda: read(session))
+    fresh = await User.objects.aget(pk=anna.pk)
+    scope = websocket_scope("lobby", user=fresh, session=here, subprotocols=["hub.v1"])
+    socket = await world.open(Members.as_asgi(), scope)
+    await until(lambda: world.relay.places.visitors)
+    if what == "inactive":
+        await change(lambda: CHANGES["inactive"](anna))
+    else:
+        await change(lambda: log_out(session, anna))
+    await recheck(world)
+    socket.send_nowait('{"type":"connect"}')
+    assert (await closed(socket))[0] == 4401
+    await socket.ended()
+    assert world.relay.places.visitors == 0
+
+
+def test_saving_a_user_needs_no_channel_layer(
+    anna: User, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CHANNEL_LAYERS = {}
+    for _ in range(2):
+        with transaction.atomic():
+            anna.save()
+        anna.save()
+    told = [each for each in caplog.messages if "Changes of users' rights are told to no server" in each]
+    assert len(told) == 1
+
+
 async def test_a_request_does_not_fail_where_the_store_does(
     world: World, anna: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -703,6 +736,13 @@ async def test_a_client_of_hub_v1_is_told_not_to_come_back(world: World) -> None
     while (frame := json.loads(await socket.receive())).get("type") == "presence":
         pass
     assert frame == {"type": "closing", "code": 4403, "reason": "spam", "reconnect": False}
+    # Nor with a code after which it would.
+    socket = await speak(world, "ann")
+    await frames(socket, 1)
+    await hub_kick("lobby", client_id="ann", code=1012)
+    while (frame := json.loads(await socket.receive())).get("type") == "presence":
+        pass
+    assert frame == {"type": "closing", "code": 1012, "reason": "kicked", "reconnect": False}
 
 
 async def test_who_is_banned_is_put_out_and_not_let_in(world: World, anna: User) -> None:
@@ -750,7 +790,7 @@ async def test_kicks_and_bans_refuse_what_makes_no_sense(world: World) -> None:
         await hub_kick("lobby", user=User())
     with pytest.raises(InvalidMessage):
         await hub_kick("lobby", client_id="a", code=7)
-    for seconds in (0, -1, float("inf"), True, "60"):
+    for seconds in (0, -1, float("inf"), 1e16, True, "60"):
         with pytest.raises(InvalidBound, match="number of seconds"):
             await hub_ban("lobby", client_id="a", seconds=seconds)
 

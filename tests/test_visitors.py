@@ -220,6 +220,77 @@ async def test_while_the_store_is_away_each_process_counts_for_itself(
     await world.relay.places.look()
 
 
+@pytest.fixture
+def away(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Take the store's counts away; what is returned brings them back."""
+
+    def go() -> Any:
+        async def gone(*args: Any) -> Any:
+            raise Unavailable("asked to")
+
+        patch = pytest.MonkeyPatch()
+        patch.setattr(world.store, "visit", gone)
+        return patch.undo
+
+    return go
+
+
+async def test_who_went_while_the_store_was_away_holds_nothing_when_it_is_back(
+    world: World, limit: Any, away: Any
+) -> None:
+    limit(CONNECTIONS_PER_USER=2)
+    await come(world)  # somebody stays, or the process would be another one
+    sockets = [await come(world, user=ANN) for _ in range(2)]
+    await members(world, 3)
+    back = away()
+    for socket in sockets:
+        await socket.leave()
+    await until(lambda: world.relay.places._visits.is_idle)
+    back()
+    await world.relay.places.look()
+    await world.store.beat("another")
+    assert await world.store.visit("another", {}, [Visit((Place("user 7", 2),))]) == [None]
+    assert not world.relay.places._doubtful
+
+
+async def test_what_the_store_did_without_an_answer_is_taken_back(
+    world: World, limit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(CONNECTIONS_PER_USER=1)
+    store, visit = world.store, world.store.visit
+    await come(world)
+    await members(world, 1)
+
+    async def silent(*args: Any) -> Any:
+        await visit(*args)
+        raise Unavailable("the reply was lost")
+
+    monkeypatch.setattr(store, "visit", silent)
+    socket = await come(world, user=ANN)
+    await members(world, 2)
+    await socket.leave()
+    await until(lambda: world.relay.places._visits.is_idle)
+    monkeypatch.setattr(store, "visit", visit)
+    await world.relay.places.look()
+    assert not store._visits._tallies
+
+
+async def test_what_is_held_counts_while_the_store_is_away(world: World, limit: Any, away: Any) -> None:
+    limit(HUBS_PER_USER=2)
+    held = [await come(world, hub, ANN) for hub in ("a", "b")]
+    await members(world, 2)
+    for _ in range(2):
+        back = away()
+        assert await (await come(world, "c", ANN)).close_code() == 4434
+        again = await come(world, "a", ANN)
+        await again.leave()
+        back()
+        await world.relay.places.look()
+        # Nothing of it is kept.
+        assert world.relay.places._alone is None
+    assert all(socket.running for socket in held)
+
+
 async def test_who_gives_up_waiting_holds_nothing(world: World, limit: Any, monkeypatch: Any) -> None:
     limit(CONNECTIONS_PER_USER=2)
     store, visit, gate = world.store, world.store.visit, asyncio.Event()

@@ -58,7 +58,8 @@ class MemoryVisits:
     def _counts(self, score: Score) -> bool:
         now = self._clock()
         value, at, half_life = self._scores.get(score.subject, (0.0, now, score.half_life))
-        value = min(value * 2 ** ((at - now) / half_life) + 1, 2.0 * score.most)
+        # A clock that was put back makes nothing more of what was.
+        value = min(value * 2 ** (min(at - now, 0.0) / half_life) + 1, 2.0 * score.most)
         self._scores[score.subject] = value, now, score.half_life
         if len(self._scores) > self._sweep_at:
             self._sweep(now)
@@ -66,7 +67,7 @@ class MemoryVisits:
 
     def _sweep(self, now: float) -> None:
         for subject, (value, at, half_life) in list(self._scores.items()):
-            if value * 2 ** ((at - now) / half_life) < 0.5:
+            if value * 2 ** (min(at - now, 0.0) / half_life) < 0.5:
                 del self._scores[subject]
         self._sweep_at = max(2 * len(self._scores), _SCORES)
 

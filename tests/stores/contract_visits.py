@@ -89,6 +89,13 @@ class VisitContract:
         await self.advance(half_life * 1.05)
         assert (await store.visit("p1", {}, [often] * 3))[0] is None
 
+    async def test_a_clock_that_was_put_back_makes_a_score_no_larger(self, store):
+        await store.beat("p1")
+        visit = Visit(scores=(Score("ann", 4, 100 * self.unit),))
+        assert await store.visit("p1", {}, [visit, visit]) == [None, None]
+        await self.put_back(store, 1000 * self.unit)
+        assert await store.visit("p1", {}, [visit, visit, visit]) == [None, None, 0]
+
     async def test_places_and_scores_together(self, store):
         await store.beat("p1")
         visit = Visit((Place("ann", 1),), (Score("ann", 2, 100.0), Score("home", 1, 100.0)))

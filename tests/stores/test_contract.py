@@ -29,5 +29,8 @@ class TestMemoryStore(
     async def advance(self, seconds):
         self.time += seconds
 
+    async def put_back(self, store, seconds):
+        self.time -= seconds
+
     def now(self):
         return self.time

@@ -77,7 +77,8 @@ end
 
 local function counts(number, most, half_life)
   local score = scores[number]
-  local value = score.value * 2 ^ ((score.at - now) / half_life) + 1
+  -- A clock that was put back (another server took over) makes nothing more of what was.
+  local value = score.value * 2 ^ (math.min(score.at - now, 0) / half_life) + 1
   score.value, score.at, score.half_life = math.min(value, 2 * most), now, half_life
   return score.value <= most
 end
