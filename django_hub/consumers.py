@@ -72,9 +72,9 @@ class HubConsumer(Access, AsyncConsumer):
     handled by the `HubEvents` on the channel ``events``.
 
     A socket that may not join is first accepted and then closed with a code that says why: 4403 if
-    `authorize` says no (or fails), 4400 for a hub name or client id that can't be one, and any other by
-    raising `Refused`. Refusing before would show browsers nothing but 1006, the same as a server that
-    is down, and they'd come back for ever. `channels.exceptions.DenyConnection` in a hook still
+    `authorize` says no, 1011 if a hook fails, 4400 for a hub name or client id that can't be one, and any
+    other by raising `Refused`. Refusing before would show browsers nothing but 1006, the same as a server
+    that is down, and they'd come back for ever. `channels.exceptions.DenyConnection` in a hook still
     refuses with HTTP 403.
 
     Order: the `Joined` of a client comes before its first message, its messages in the order they were
@@ -275,7 +275,8 @@ class HubConsumer(Access, AsyncConsumer):
             raise
         except Exception:
             logger.exception("%s failed while it let a client in; refused", type(self).__name__)
-        return Refused(closes.FORBIDDEN, "not allowed")
+        # Not for good: a database is away for a moment, and a client of hub.v1 is to come back.
+        return Refused(closes.FAILED, "the server failed")
 
     async def _redeem(self) -> None:
         """Who brings a ticket is its user, whatever its cookies say."""

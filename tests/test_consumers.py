@@ -1,6 +1,7 @@
 """HubConsumer: who gets in, what it hands on, and every way in which its socket can end."""
 
 import asyncio
+import json
 import logging
 import time
 from typing import Any
@@ -125,8 +126,17 @@ async def test_authorize_that_raises_refuses(world: World, caplog: pytest.LogCap
             raise LookupError("asked to")
 
     socket = await open_with(world, Failing)
-    assert await socket.close_code() == 4403
+    assert await socket.close_code() == 1011
     assert "failed while it let a client in; refused" in caplog.text
+    # What it asks may be there again soon.
+    socket = await open_with(world, Failing, subprotocols=["hub.v1"])
+    assert json.loads(await socket.receive()) == {
+        "type": "closing",
+        "code": 1011,
+        "reason": "the server failed",
+        "reconnect": True,
+    }
+    assert world.events == []
 
 
 async def test_authorize_knows_the_hub_and_the_client(world: World) -> None:
@@ -181,7 +191,7 @@ async def test_a_bad_name_is_closed_with_4400(world: World, what: str, name: Any
 @pytest.mark.parametrize("meta", [["no", "dict"], {1: "int key"}, {"set": {1}}], ids=["list", "int", "set"])
 async def test_a_meta_that_can_not_be_stored_refuses(world: World, meta: Any) -> None:
     socket = await open_with(world, OpenConsumer, meta=meta)
-    assert await socket.close_code() == 4403
+    assert await socket.close_code() == 1011
 
 
 async def test_what_is_no_connect_is_no_socket(world: World) -> None:
