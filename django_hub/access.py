@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 
 from django_hub import closes
-from django_hub.backoff import waits
-from django_hub.exceptions import Refused, Unavailable
-from django_hub.logs import get_logger
-from django_hub.relay import Relay
-
-logger = get_logger(__name__)
+from django_hub.exceptions import Refused
 
 
 class Access:
@@ -125,44 +119,3 @@ class Access:
 
 def _is_permission(name: object) -> bool:
     return isinstance(name, str) and all(name.partition("."))
-
-
-def user_subject(user_id: str) -> str:
-    """A user, as bans know it."""
-    return f"user:{user_id}"
-
-
-def client_subject(client_id: str) -> str:
-    return f"client:{client_id}"
-
-
-async def banned(
-    relay: Relay,
-    hub: str,
-    client_id: str,
-    user_id: str | None,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> Refused | None:
-    """A refusal, where the user or the client is banned from the hub. Waits while the store is away, as a
-    Join would: with ``sleep``, which may raise. Raises `Damaged`."""
-    subjects = [client_subject(client_id)]
-    if user_id is not None:
-        subjects.append(user_subject(user_id))
-    pauses = waits()
-    while True:
-        try:
-            reasons = await asyncio.gather(*(relay.bans.put((hub, subject)) for subject in subjects))
-        except Unavailable as error:
-            logger.warning("A client waits to be let in: %s", error)
-            await sleep(next(pauses))
-            continue
-        for reason in reasons:
-            if isinstance(reason, Exception):
-                raise reason
-            if reason is not None:
-                return ban_refusal(reason)
-        return None
-
-
-def ban_refusal(reason: str) -> Refused:
-    return Refused(closes.FORBIDDEN, f"banned: {reason}" if reason else "banned")

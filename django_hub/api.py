@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from typing import Any, TypeAlias
 
 from django_hub import closes
-from django_hub.access import banned
 from django_hub.adopted import adopt, adopted
 from django_hub.bounds import Bounds
 from django_hub.conf import get_settings
@@ -265,7 +264,7 @@ async def hub_add(
         raise TypeError(f"bounds is a Bounds(...); got {type(bounds).__name__}.")
     relay = get_relay()
     scope = getattr(websocket, "scope", None) or {}
-    if (refusal := await banned(relay, name, client_id, user_id(scope))) is not None:
+    if (refusal := await relay.exclusions.of(name, client_id, user_id(scope))) is not None:
         raise refusal
     await adopt(relay, websocket, name, client_id, plain, events, bounds)
     return client_id

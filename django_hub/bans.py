@@ -7,13 +7,13 @@ import time
 from typing import Any
 
 from django_hub import closes
-from django_hub.access import ban_refusal, client_subject, user_subject
 from django_hub.backoff import waits
 from django_hub.conf import get_settings
 from django_hub.delivery import taken
 from django_hub.entries import Entry, Kind
 from django_hub.events import describe, left_body
 from django_hub.exceptions import InvalidBound
+from django_hub.exclusions import ban_refusal, client_subject, user_subject
 from django_hub.hubs import HubName, name_of
 from django_hub.members import Member
 from django_hub.messages import Close, encode
@@ -25,7 +25,8 @@ from django_hub.stores.registry import get_store
 
 # A hundred years. Redis counts milliseconds up to a bound of its own, and says nothing helpful above it.
 _LONGEST = 100 * 365.25 * 86_400
-# So long, in seconds, a member's own server may take to let it go before the store is told without it.
+# So long, in seconds, a member's own server may take to let it go, once its beat has come, before the store
+# is told without it.
 _PATIENCE = 2.0
 
 
@@ -41,8 +42,10 @@ async def hub_kick(
 
     ``user``: a user, or its primary key. Sockets are closed with ``code`` and ``reason``, on every server;
     a client of ``hub.v1`` is told not to come back (``reconnect: false``), and one that is lost can't
-    resume. Each leaves once, with ``Left(reason="kicked")``; it has when this returns. Who comes again is
-    let in again: see `hub_ban`. By user it costs a look at all of the hub's members.
+    resume. Each leaves once, with ``Left(reason="kicked")``; it has when this returns: within a second or,
+    where its server missed the word, a beat (``BEAT``); where that server died, after a beat and two
+    seconds. Who comes again is let in again: see `hub_ban`. By user it costs a look at all of the hub's
+    members.
     Raises `InvalidName`, `InvalidMessage` for a code or reason that can't be sent, `TypeError` where
     not one of ``client_id`` and ``user`` is given, `Unavailable`.
     """
@@ -111,14 +114,16 @@ async def _kick(kicked: Kicked) -> int:
     # more would join again with its next message. So it is its own server that makes it leave.
     await taken([relay.sender.broadcast(Entry(NOTICES, text, kind=Kind.NOTICE))])
     store = get_store()
-    ends = time.monotonic() + _PATIENCE
+    # A server that missed the notice hears of it with its next beat. Told before, the store would know
+    # nothing of a member whose socket is still there.
+    ends = time.monotonic() + get_settings().BEAT + _PATIENCE
     pauses = waits(first=0.005, most=0.1)
     waiting, left = members, list[Member]()
     while waiting:
         now = await asyncio.gather(*(store.member(kicked.hub, each.client_id) for each in waiting))
         waiting = [old for old, new in zip(waiting, now, strict=True) if new and _is_same(old, new)]
         if waiting and time.monotonic() > ends:
-            # Where a server died, nobody heard the notice.
+            # Where a server died or hangs, nobody heard the notice.
             left = waiting
             break
         if waiting:

@@ -13,6 +13,7 @@ from django_hub.backoff import waits
 from django_hub.batching import Batcher, Failed
 from django_hub.connection import Connection, Departure
 from django_hub.entries import Entry, Scope
+from django_hub.events import read_description
 from django_hub.exceptions import Refused, Unavailable
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
@@ -67,6 +68,8 @@ class Clients:
         self._entering: Batcher[Connection, None] = Batcher(self._enter)
         #: Is told of each connection that leaves for good, once.
         self.left: Callable[[Connection], None] = _nobody_asks
+        #: Is asked of who is to join again, by hub, client id and user id: a refusal, or None.
+        self.excluded: Callable[[str, str, str | None], Awaitable[Refused | None]] = _nobody_is
 
     @property
     def online(self) -> int:
@@ -167,7 +170,16 @@ class Clients:
         return connection.left
 
     async def join_again(self, connection: Connection, known_as: str) -> None:
-        """Make a connection a member again that the store does not know any more, by the id it had."""
+        """Make a connection a member again that the store does not know any more, by the id it had.
+
+        Close it, where it was banned and has not heard of that yet.
+        """
+        if connection.left is None:
+            user_id = read_description(connection.who)[1]
+            refusal = await self.excluded(connection.hub, connection.client_id, user_id)
+            if refusal is not None:
+                self._refuse(connection, refusal)
+                return
         if connection.id != known_as and connection.joined is not None:
             await asyncio.wait([connection.joined])  # somebody found out before
             return
@@ -188,6 +200,11 @@ class Clients:
             # Another member than its client takes itself for: a new hello says so.
             error = "the server had lost the client"
             self._ended(connection, Departure(reason="read", code=closes.SERVICE_RESTART, error=error))
+
+    def _refuse(self, connection: Connection, refusal: Refused) -> None:
+        if connection.left is None:
+            connection.close(refusal.code, refusal.reason, reconnect=refusal.reconnect)
+            self._ended(connection, Departure(reason="kicked", code=refusal.code))
 
     async def all_join_again(self, asked: float) -> None:
         """As `join_again`, for all that are members here and have not done so since then (loop's time)."""
@@ -345,6 +362,10 @@ class Clients:
         """Another connection has its client id: the store posted its Left, only the socket is to go."""
         self.leave(connection, Departure(reason="replaced"))
         connection.close(closes.REPLACED, "replaced")
+
+
+async def _nobody_is(hub: str, client_id: str, user_id: str | None) -> Refused | None:
+    """As below."""
 
 
 def _nobody_asks(connection: Connection) -> None:

@@ -13,7 +13,7 @@ from channels.exceptions import DenyConnection
 from django.core.exceptions import ImproperlyConfigured
 
 from django_hub import closes
-from django_hub.access import Access, banned
+from django_hub.access import Access
 from django_hub.bounds import Bounds, WhenSlow
 from django_hub.conf import get_settings, require_type
 from django_hub.connection import Connection, Departure, seen_from, user_id
@@ -326,7 +326,7 @@ class HubConsumer(Access, AsyncConsumer):
                 return False
             self.client_id = client_id
         user = user_id(self.scope)
-        ban = await banned(self._relay, self.hub, self.client_id, user, meanwhile.sleep)
+        ban = await self._relay.exclusions.of(self.hub, self.client_id, user, meanwhile.sleep)
         if ban is not None:
             raise ban
         if self._talk is not None and self._talk.returns:

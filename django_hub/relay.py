@@ -18,13 +18,13 @@ from typing import Any
 from django.core.signals import setting_changed
 
 from django_hub.answers import Answers
-from django_hub.batching import Batcher
 from django_hub.bells import Bells
 from django_hub.clients import Clients
 from django_hub.conf import Settings, get_settings
 from django_hub.connection import Departure
 from django_hub.endings import end
-from django_hub.exceptions import Damaged, Unavailable
+from django_hub.exceptions import Unavailable
+from django_hub.exclusions import Exclusions
 from django_hub.fanout import Fanout
 from django_hub.farewells import say_farewell
 from django_hub.groups import Groups
@@ -72,8 +72,8 @@ class Relay:
         self.rechecks = Rechecks(store, self.groups, self.fanout, self.ordering, settings.RECHECK)
         self.clients.left = self.rechecks.watched.drop
         self.rechecks.watched.give_up = self.clients.give_up
-        #: Asks of hub and subject: see `Store.bans`.
-        self.bans: Batcher[tuple[str, str], str | Damaged | None] = Batcher(store.bans)
+        self.exclusions = Exclusions(store)
+        self.clients.excluded = self.exclusions.of
         self.keeper = Keeper(store, self.bells, layer)
         self.wires = Wires(self.shut_down, settings.WIRES, self.drain if settings.DRAIN else None)
         #: The server is about to end: who comes is to go elsewhere.

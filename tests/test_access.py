@@ -22,6 +22,8 @@ from django_hub import HubConsumer, hub_ban, hub_broadcast, hub_kick, hub_send, 
 from django_hub.api import hub_add, hub_member
 from django_hub.events import Joined, Left
 from django_hub.exceptions import InvalidBound, InvalidMessage, Refused, Unavailable
+from django_hub.notices import NOTICES
+from django_hub.ordering import Ordering
 from django_hub.tickets import hub_ticket
 from tests.apps import EVENTS, FaultyStore, OpenConsumer, StockConsumer, World
 from tests.apps import world as world
@@ -762,6 +764,56 @@ async def test_who_is_banned_is_put_out_and_not_let_in(world: World, anna: User)
     assert other.running
 
 
+@pytest.fixture
+def lost_notices(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Notices that the channel layer carries are lost on their way; and which."""
+    lost: list[Any] = []
+    put = Ordering.put
+
+    def lose(self: Ordering, entries: Any) -> None:
+        lost.extend(each for each in entries if each.hub == NOTICES)
+        put(self, [each for each in entries if each.hub != NOTICES])
+
+    monkeypatch.setattr(Ordering, "put", lose)
+    return lost
+
+
+async def test_a_server_that_missed_a_kick_hears_of_it_with_its_beat(
+    world: World, anna: User, settings: Any, monkeypatch: pytest.MonkeyPatch, lost_notices: list[Any]
+) -> None:
+    settings.DJANGO_HUB = {"BEAT": 1.0}
+    monkeypatch.setattr("django_hub.bans._PATIENCE", 0.5)
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    assert await hub_kick("lobby", user=anna) == 1
+    assert lost_notices
+    # It was its own server that took it out.
+    assert not list(world.relay.rechecks.watched.all)
+    assert await closed(socket) == (4403, "kicked")
+    await world.heard(("joined", mine(world)), ("left", mine(world), "kicked"))
+
+
+async def test_who_is_banned_and_has_not_heard_of_it_does_not_join_again(
+    world: World, anna: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DJANGO_HUB = {"BEAT": 0.05}
+    monkeypatch.setattr("django_hub.bans._PATIENCE", 0.05)
+    # Its server hangs where it hears, and serves its clients.
+    monkeypatch.setattr("django_hub.rechecks.Rechecks._hear", lambda *_: None)
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    assert await hub_ban("lobby", user=anna, seconds=60, reason="spam") == 1
+    assert await world.store.count("lobby") == 0
+    socket.send_nowait("I am still here")
+    assert await closed(socket) == (4403, "banned: spam")
+    await socket.ended()
+    await world.heard(("joined", mine(world)), ("left", mine(world), "kicked"))
+
+
+def mine(world: World) -> str:
+    return next(event.client_id for event in world.events)
+
+
 async def test_a_ban_of_a_client_id_holds_for_added_consumers_too(world: World) -> None:
     await hub_ban("lobby", client_id="ann", seconds=60)
     socket = await world.open(OpenConsumer.as_asgi(), websocket_scope("lobby", client_id="ann"))
@@ -795,16 +847,20 @@ async def test_kicks_and_bans_refuse_what_makes_no_sense(world: World) -> None:
             await hub_ban("lobby", client_id="a", seconds=seconds)
 
 
-async def test_who_waits_for_the_check_of_bans_hears_that_its_socket_has_ended(world: World) -> None:
+async def test_who_waits_for_the_check_of_bans_hears_that_its_socket_has_ended(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     store = world.use_store(FaultyStore())
     store.fail["bans"] = [Unavailable("gone")] * 10_000
-    socket = await world.open(OpenConsumer.as_asgi(), websocket_scope("lobby"))
-    await until(lambda: "bans" in store.calls)
-    socket.send_nowait("said in vain")
-    socket.disconnect(1006)
-    await socket.ended()
+    opened = [await world.open(OpenConsumer.as_asgi(), websocket_scope("lobby")) for _ in range(10)]
+    await until(lambda: store.calls.count("bans") > 10)
+    for socket in opened:
+        socket.send_nowait("said in vain")
+        socket.disconnect(1006)
+        await socket.ended()
     store.fail["bans"].clear()
     assert not world.events
+    assert sum("Clients wait to be let in" in message for message in caplog.messages) == 1
 
 
 async def test_what_is_said_while_the_check_of_bans_waits_is_not_lost(world: World) -> None:

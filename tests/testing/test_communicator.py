@@ -244,7 +244,7 @@ async def test_a_layer_without_its_broker_is_named(settings):
     settings.DJANGO_HUB = {"SHUTDOWN_GRACE": 0.1}
     before = asyncio.all_tasks()
     with pytest.raises(
-        TimeoutError, match=r"(?s)A client waits to be let in.*RedisChannelLayer.*clean_hubs"
+        TimeoutError, match=r"(?s)Clients wait to be let in.*RedisChannelLayer.*clean_hubs"
     ):
         await HubCommunicator("/ws/rose/", subprotocols=HUB_V1, timeout=0.2).__aenter__()
     # It would wait for its broker.
