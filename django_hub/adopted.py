@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
+import math
 import weakref
 from typing import Any
 
 from django_hub.bounds import Bounds
 from django_hub.conf import get_settings
 from django_hub.connection import Connection, Departure, seen_from, user_id
-from django_hub.rechecks import RECENT
 from django_hub.relay import Relay
 from django_hub.wires.handshake import Handshake
 
@@ -37,8 +37,12 @@ async def adopt(
     meta: dict[str, Any],
     events: str,
     bounds: Bounds,
+    asked: float,
 ) -> None:
-    """Join the consumer's socket to a hub. Raises `TypeError` for what is no such consumer."""
+    """Join the consumer's socket to a hub; ``asked`` as for `Rechecks.watch`.
+
+    Raises `TypeError` for what is no such consumer, `Refused`.
+    """
     connections = _adopted.get(websocket) if _is_consumer(websocket) else None
     if connections is None:
         connections = _watch(relay, websocket)
@@ -48,7 +52,6 @@ async def adopt(
             f"This consumer is in hub {hub!r} already, as {previous.client_id!r}. "
             "Call hub_remove first to come in under another id."
         )
-    now = asyncio.get_running_loop().time()
     connection = connections[hub] = Connection(
         hub=hub,
         client_id=client_id,
@@ -60,7 +63,8 @@ async def adopt(
         bounds=bounds,
         address=seen_from(websocket.scope, get_settings().PROXIES),
     )
-    refusal = relay.rechecks.watch(connection, websocket.scope, user_id(websocket.scope), now - RECENT)
+    # Its user was loaded when its socket came, which may be long ago.
+    refusal = relay.rechecks.watch(connection, websocket.scope, user_id(websocket.scope), -math.inf, asked)
     if refusal is not None:
         del connections[hub]
         raise refusal

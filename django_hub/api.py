@@ -253,7 +253,8 @@ async def hub_add(
     as it was: what it receives stays its own, `hub_post` hands it on. It leaves with `hub_remove`, with its
     socket, or when the consumer ends in any other way. A consumer may be in several hubs. ``events`` is the
     channel of a hub that isn't there yet, ``bounds`` what may wait for this client. Waits while the store
-    can't be reached. Once in, it is closed with 4401 when its user logs out, or may not log in any more.
+    can't be reached. Once in, it is closed with 4401 when its user logs out, or may not log in any more;
+    when its socket came is not known here, so that is also looked up once, behind the join.
     Raises `InvalidName`, `InvalidMessage` (for ``meta``), `TypeError`, `Refused` for who is banned.
     """
     name = _name(hub)
@@ -264,9 +265,10 @@ async def hub_add(
         raise TypeError(f"bounds is a Bounds(...); got {type(bounds).__name__}.")
     relay = get_relay()
     scope = getattr(websocket, "scope", None) or {}
+    asked = asyncio.get_running_loop().time()
     if (refusal := await relay.exclusions.of(name, client_id, user_id(scope))) is not None:
         raise refusal
-    await adopt(relay, websocket, name, client_id, plain, events, bounds)
+    await adopt(relay, websocket, name, client_id, plain, events, bounds, asked)
     return client_id
 
 

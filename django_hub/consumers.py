@@ -119,6 +119,7 @@ class HubConsumer(Access, AsyncConsumer):
     client_id: str
 
     _connection: Connection
+    _asked: float
     _given: bool
     _meta: dict[str, Any]
     _relay: Relay
@@ -326,6 +327,7 @@ class HubConsumer(Access, AsyncConsumer):
                 return False
             self.client_id = client_id
         user = user_id(self.scope)
+        self._asked = asyncio.get_running_loop().time()
         ban = await self._relay.exclusions.of(self.hub, self.client_id, user, meanwhile.sleep)
         if ban is not None:
             raise ban
@@ -355,7 +357,7 @@ class HubConsumer(Access, AsyncConsumer):
             connection.wire = HeldWire(self._wire)
         connection.hears = self._may_receive
         del self._meta  # it is the connection's
-        late = self._relay.rechecks.watch(connection, self.scope, user, self._since, self)
+        late = self._relay.rechecks.watch(connection, self.scope, user, self._since, self._asked, self)
         if late is not None:
             raise late
         connection.reader = asyncio.current_task()

@@ -33,14 +33,16 @@ class _Due:
 
     def __init__(self) -> None:
         self.watched: dict[Watched, None] = {}
+        self.newcomers: dict[Watched, None] = {}
         self.groups: dict[str, None] = {}
         self.everybody = False
 
     def __bool__(self) -> bool:
-        return bool(self.watched or self.groups or self.everybody)
+        return bool(self.watched or self.newcomers or self.groups or self.everybody)
 
     def add(self, other: _Due) -> None:
         self.watched |= other.watched
+        self.newcomers |= other.newcomers
         self.groups |= other.groups
         self.everybody |= other.everybody
 
@@ -62,6 +64,11 @@ class Inquiries:
 
     def of(self, watched: Iterable[Watched]) -> None:
         self._due.watched |= dict.fromkeys(watched)
+        self._run()
+
+    def of_newcomer(self, watched: Watched) -> None:
+        """It is not known what happened since its user was loaded: its session, too, may be over."""
+        self._due.newcomers[watched] = None
         self._run()
 
     def of_groups(self, ids: Iterable[str]) -> None:
@@ -102,6 +109,8 @@ class Inquiries:
             self._began()
             await self._check(list(self._watch.of_users), sessions=True)
             return
+        if due.newcomers:
+            await self._check(list(due.newcomers), sessions=True)
         if due.watched:
             await self._check(list(due.watched))
         if due.groups:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django_hub import closes
 from django_hub.connection import Connection
@@ -39,7 +40,16 @@ logger = get_logger(__name__)
 _KEPT = 60.0
 # So long before a consumer began its user may have been loaded, in seconds.
 RECENT = 5.0
+# The clocks of servers differ: what stands in the log may be so many seconds younger than it says.
+_SKEW = 60.0
 _MANY = 1000
+
+
+class _Newcomer(NamedTuple):
+    watched: Watched
+    # By the loop's clock: its user was not loaded before, and the store not asked for bans.
+    since: float
+    asked: float
 
 
 class Rechecks:
@@ -62,11 +72,13 @@ class Rechecks:
         self._every = every
         #: The sockets, and the clients that are lost.
         self.watched = Watch()
-        self._recent: deque[tuple[float, Notice]] = deque(maxlen=_MANY)
-        # Since when each notice is known here, by the loop's clock.
-        self._known = float("inf")
-        # Who came before that, and since when their users may have been loaded.
-        self._early: list[tuple[Watched, float]] = []
+        # In the order of their times, by the loop's clock.
+        self._recent: deque[tuple[float, Notice]] = deque()
+        # Since when each notice is known here, and up to when they are forgotten, by the loop's clock.
+        self._known = math.inf
+        self._forgotten = -math.inf
+        # Who came before that.
+        self._early: list[_Newcomer] = []
         self._checked = 0.0
         self._hears = False
         self.inquiries = Inquiries(self.watched, self._all_are_checked)
@@ -77,7 +89,7 @@ class Rechecks:
         """Hear notices from now on; the relay has this channel."""
         if not self._hears:
             self._hears = True
-            self._known = float("inf")
+            self._known = math.inf
             self._checked = asyncio.get_running_loop().time()
             self._fanout.listen(NOTICES, self._hear)
             await self._groups.enter(group_name(NOTICES), channel)
@@ -92,7 +104,7 @@ class Rechecks:
             self._groups.leave(group_name(NOTICES))
         self.inquiries.end()
         self._early = []
-        self._known = float("inf")
+        self._known = math.inf
 
     async def look(self) -> None:
         """A beat's part."""
@@ -116,16 +128,24 @@ class Rechecks:
             limits.history_size and limits.history_ttl > _KEPT
         )
         for place, (_, item) in enumerate(history.items):
-            notice, at = _read(from_item(NOTICES, "", 0, item))
+            notice, at = _read_kept(item)
             age = max(0.0, clock - at)
-            if age < _KEPT:
-                self._recent.append((now - age, notice))
+            if age < _KEPT + _SKEW:
+                # Who was banned and is no more must not meet it again; all else may be looked at twice.
+                skew = 0.0 if isinstance(notice, Kicked) else _SKEW
+                self._recent.append((now - max(0.0, age - skew), notice))
                 whole = whole and (place > 0 or history.seq == len(history.items))
+        self._recent = deque(sorted(self._recent, key=lambda each: each[0]))
+        self._forget()
         self._known = now - _KEPT if whole else now
         early, self._early = self._early, []
-        for watched, since in early:
-            if watched in self.watched:
-                self._make_up(watched, since)
+        for newcomer in early:
+            if newcomer.watched in self.watched:
+                self._make_up(newcomer)
+
+    def _forget(self) -> None:
+        while len(self._recent) > _MANY:
+            self._forgotten, _ = self._recent.popleft()
 
     # Sockets
 
@@ -135,38 +155,44 @@ class Rechecks:
         scope: Mapping[str, Any],
         user_id: str | None,
         since: float,
+        asked: float,
         consumer: Checkable | None = None,
     ) -> Refused | None:
         """See to this connection, which is about to join, until it is dropped from those `watched`.
 
-        ``since``: its user was not loaded before, by the loop's clock. What was heard since then is taken
-        into account: a refusal, where it may not join after all; or it is checked when it has.
+        ``since``: its user was not loaded before, by the loop's clock; ``asked``: nor the store asked
+        whether it is banned. What was heard since then is taken into account: a refusal, where it may not
+        join after all; or it is checked when it has.
         """
-        watched = Watched(connection, scope, consumer, user_id)
-        for at, notice in reversed(self._recent):
-            if at < since:
-                break
-            match notice:
-                case LoggedOut(who, session) if who == user_id and session:
-                    if session == fingerprint(scope.get("session")):
-                        return Refused(closes.BAD_TOKEN, "logged out")
-                case Kicked(banned=True) if _is_meant(connection, notice):
-                    return Refused(notice.code, notice.reason)
-        self.watched.add(watched)
-        if user_id is None:
-            return None
-        if self._known == float("inf"):
-            self._early.append((watched, since))
-        else:
-            self._make_up(watched, since)
+        newcomer = _Newcomer(Watched(connection, scope, consumer, user_id), since, asked)
+        missed = self._missed(newcomer)
+        if isinstance(missed, Refused):
+            return missed
+        self.watched.add(newcomer.watched)
+        if self._known == math.inf:
+            self._early.append(newcomer)
+        elif missed:
+            self.inquiries.of_newcomer(newcomer.watched)
         return None
 
-    def _make_up(self, watched: Watched, since: float) -> None:
-        """Check it, where something may have happened to its user since it was loaded."""
-        if since < self._known or any(
-            at >= since and _may_concern(notice, watched.user_id) for at, notice in self._recent
-        ):
-            self.inquiries.of([watched])
+    def _make_up(self, newcomer: _Newcomer) -> None:
+        missed = self._missed(newcomer)
+        if isinstance(missed, Refused):
+            self.watched.close(newcomer.watched, missed)
+        elif missed:
+            self.inquiries.of_newcomer(newcomer.watched)
+
+    def _missed(self, newcomer: _Newcomer) -> Refused | bool:
+        """What it did not hear itself means for it: a refusal, or whether it is to be checked."""
+        checked = newcomer.since < self._known or newcomer.since <= self._forgotten
+        for at, notice in reversed(self._recent):
+            if at < newcomer.since:
+                break
+            meant = _means(notice, at, newcomer)
+            if isinstance(meant, Refused):
+                return meant
+            checked = checked or meant
+        return checked and newcomer.watched.user_id is not None
 
     # What is heard
 
@@ -174,6 +200,7 @@ class Rechecks:
         for entry in entries:
             notice, _ = _read(entry)
             self._recent.append((asyncio.get_running_loop().time(), notice))
+            self._forget()
             self._act(notice)
 
     def _act(self, notice: Notice) -> None:
@@ -206,16 +233,42 @@ def _is_meant(connection: Connection, kicked: Kicked) -> bool:
     return connection.client_id == kicked.client_id
 
 
-def _may_concern(notice: Notice, user_id: str | None) -> bool:
+def _means(notice: Notice, at: float, newcomer: _Newcomer) -> Refused | bool:
+    """What a notice means for one that came after it; True: it is to be checked."""
+    watched = newcomer.watched
     match notice:
         case UsersChanged(ids):
-            return user_id in ids
+            return watched.user_id in ids
         case GroupsChanged() | AllChanged():
             return True
+        case LoggedOut(user_id, session) if user_id == watched.user_id:
+            if session and session == fingerprint(watched.scope.get("session")):
+                return Refused(closes.BAD_TOKEN, "logged out")
+            # Of a session that nobody knows: the user may have logged in again.
+            return not session
+        case Kicked(banned=True) if at >= newcomer.asked and _is_meant(watched.connection, notice):
+            # Before that the store was asked, which knows also of a ban that was taken back, or is over.
+            return Refused(notice.code, notice.reason)
     return False
 
 
 def _read(entry: Entry) -> tuple[Notice, float]:
     if entry.kind is Kind.RESYNC:
         return AllChanged(), 0.0
-    return read(str(entry.frame))
+    try:
+        return read(str(entry.frame))
+    except ValueError as error:
+        return _unreadable(error)
+
+
+def _read_kept(item: str) -> tuple[Notice, float]:
+    try:
+        return _read(from_item(NOTICES, "", 0, item))
+    except ValueError as error:
+        return _unreadable(error)
+
+
+def _unreadable(error: ValueError) -> tuple[Notice, float]:
+    """Of another version, and of a time that nobody knows."""
+    logger.warning("Something happened to the rights of users that this version can't read: %s", error)
+    return AllChanged(), time.time()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -19,15 +20,18 @@ from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
 
 from django_hub import HubConsumer, hub_ban, hub_broadcast, hub_kick, hub_send, hub_unban
-from django_hub.api import hub_add, hub_member
+from django_hub.api import hub_add, hub_member, hub_members
+from django_hub.entries import Entry, Kind
 from django_hub.events import Joined, Left
 from django_hub.exceptions import InvalidBound, InvalidMessage, Refused, Unavailable
-from django_hub.notices import NOTICES
+from django_hub.jsontext import JsonText
+from django_hub.notices import NOTICES, Kicked, UsersChanged, write
 from django_hub.ordering import Ordering
 from django_hub.tickets import hub_ticket
 from tests.apps import EVENTS, FaultyStore, OpenConsumer, StockConsumer, World
 from tests.apps import world as world
 from tests.sockets import Closed, Socket, turns, until, websocket_scope
+from tests.test_visitors import NONE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -187,6 +191,123 @@ async def test_logging_out_closes_the_sessions_sockets_and_no_others(world: Worl
     assert phone.running
     # The page comes back before Django has let go of the session.
     assert await closed(await enter(world, anna, session=dying)) == (4401, "logged out")
+
+
+async def test_what_happened_before_the_relay_heard_anything_is_made_up_for(
+    world: World, anna: User, settings: Any
+) -> None:
+    settings.DJANGO_HUB = NONE
+    session = await change(lambda: logged_in(anna))
+    here = await change(lambda: read(session))
+    fresh = await User.objects.aget(pk=anna.pk)
+    scope = websocket_scope("lobby", user=fresh, session=here, subprotocols=["hub.v1"])
+    socket = await world.open(Members.as_asgi(), scope)
+    await until(lambda: world.relay.places.visitors)
+    await change(lambda: log_out(session, anna))
+    await recheck(world)
+    assert not world.relay.is_running
+    socket.send_nowait('{"type":"connect"}')
+    assert await closed(socket) == (4401, "logged out")
+    assert not world.events
+
+
+async def test_channels_logout_is_heard_by_who_comes_in(world: World, anna: User) -> None:
+    from channels.auth import logout as channels_logout
+
+    await world.join("other")
+    session = await change(lambda: logged_in(anna))
+    here = await change(lambda: read(session))
+    await channels_logout({"session": session, "user": anna})
+    await recheck(world)
+    assert await closed(await enter(world, anna, session=here)) == (4401, "no longer logged in")
+    # Not one that logged in again.
+    await enter(world, anna)
+    await recheck(world)
+    assert await hub_members_of(anna) == 1
+
+
+async def hub_members_of(user: Any) -> int:
+    return sum([member.user_id == str(user.pk) async for member in hub_members("lobby")])
+
+
+@pytest.mark.parametrize("what", ["logged out", "inactive", "nothing"])
+async def test_who_is_added_long_after_its_user_was_loaded_is_checked(
+    world: World, anna: User, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    class Added(StockConsumer):
+        async def connect(self) -> None:
+            await self.accept()
+
+        async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+            await hub_add("lobby", self, "ann", events=EVENTS)
+
+    await world.join("other")
+    session = await change(lambda: logged_in(anna))
+    here = await change(lambda: read(session))
+    fresh = await User.objects.aget(pk=anna.pk)
+    socket = await world.open(Added.as_asgi(), websocket_scope("lobby", user=fresh, session=here))
+    if what == "inactive":
+        await User.objects.filter(pk=anna.pk).aupdate(is_active=False)
+    elif what == "logged out":
+        await change(session.delete)
+    socket.send_nowait("add me")
+    await joined(world, 2)
+    if what == "nothing":
+        await recheck(world)
+        assert await hub_member("lobby", "ann") is not None
+    else:
+        assert await closed(socket) == (4401, "no longer logged in")
+
+
+async def test_what_can_not_be_read_is_taken_for_anything(
+    world: World, anna: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    await User.objects.filter(pk=anna.pk).aupdate(is_active=False)
+    unknown = Entry(NOTICES, JsonText('{"v":2}'), kind=Kind.NOTICE)
+    kick = Entry(NOTICES, write(Kicked("lobby", "", "ann", 4001, "go"), 1.0), kind=Kind.NOTICE)
+    ann = await world.join("ann")
+    # In one parcel.
+    await asyncio.gather(*(world.relay.sender.broadcast(each) for each in (unknown, kick)))
+    assert await closed(socket) == (4401, "no longer logged in")
+    assert await closed(ann) == (4001, "go")
+    assert "this version can't read" in caplog.text
+    for each in (socket, ann):
+        await each.leave()
+    await until(lambda: not world.relay.is_running)
+    # Nor does it keep a relay from beginning.
+    log = world.store._logs._logs[NOTICES, ""]
+    log.items.append(("an id", "no item"))
+    log.seq += 1
+    await world.join("ann")
+
+
+async def test_what_is_forgotten_of_notices_is_made_up_for(
+    world: World, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_hub.rechecks._MANY", 2)
+    await world.join("other")
+    session = await change(lambda: logged_in(anna))
+    await change(lambda: CHANGES["inactive"](anna))
+    await recheck(world)
+    for _ in range(3):
+        await change(lambda: log_out(SessionStore(), User(pk=4711)))
+        await recheck(world)
+    socket = await enter(world, anna, session=session)
+    assert await closed(socket) == (4401, "no longer logged in")
+
+
+async def test_a_notice_of_a_server_whose_clock_is_behind_is_heard_by_who_comes_then(
+    world: World, anna: User
+) -> None:
+    session = await change(lambda: logged_in(anna))
+    await User.objects.filter(pk=anna.pk).aupdate(is_active=False)
+    notice = write(UsersChanged((str(anna.pk),)), time.time() - 20)
+    await world.relay.sender.broadcast(Entry(NOTICES, notice, kind=Kind.NOTICE))
+    assert not world.relay.is_running
+    socket = await enter(world, anna, session=session)
+    assert await closed(socket) == (4401, "no longer logged in")
 
 
 async def test_channels_logout_of_an_unknown_session_closes_all(world: World, anna: User) -> None:
@@ -757,11 +878,41 @@ async def test_who_is_banned_is_put_out_and_not_let_in(world: World, anna: User)
     await joined(world, 3)
     assert await hub_unban("lobby", user=anna) is True
     assert await hub_unban("lobby", user=anna) is False
-    # Who was banned a moment ago is told so by the notice of it, no longer than it takes to come in.
-    world.relay.rechecks._recent.clear()
     await enter(world, anna)
     await joined(world, 4)
+    await hub_ban("lobby", user=anna, seconds=0.05)
+    await until(lambda: not_banned(world, anna))
+    await enter(world, anna)
+    await joined(world, 5)
     assert other.running
+
+
+async def not_banned(world: World, user: Any) -> bool:
+    return await world.store.bans([("lobby", f"user:{user.pk}")]) == [None]
+
+
+@pytest.mark.parametrize("keeper", [True, False])
+async def test_who_is_banned_just_after_the_store_was_asked_is_out(
+    world: World, anna: User, settings: Any, monkeypatch: pytest.MonkeyPatch, keeper: bool
+) -> None:
+    # Without these the relay begins to hear only when the client joins.
+    settings.DJANGO_HUB = NONE
+    if keeper:
+        await world.join("other")
+    bans, asked, answer = world.store.bans, asyncio.Event(), asyncio.Event()
+
+    async def slow(subjects: Any) -> Any:
+        found = await bans(subjects)
+        asked.set()
+        await answer.wait()
+        return found
+
+    monkeypatch.setattr(world.store, "bans", slow)
+    entering = asyncio.create_task(enter(world, anna))
+    await asked.wait()
+    await hub_ban("lobby", user=anna, seconds=60, reason="spam")
+    answer.set()
+    assert await closed(await entering) == (4403, "banned: spam")
 
 
 @pytest.fixture
