@@ -9,12 +9,13 @@ import gc
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from channels.db import database_sync_to_async
-from django.db import Error as DatabaseError
+from channels.exceptions import DenyConnection
+from django import db
 
 from django_hub import closes
 from django_hub.backoff import waits
 from django_hub.exceptions import Refused
-from django_hub.logins import Found, Fresh, LoggedOff, look_up
+from django_hub.logins import Found, Fresh, Nobody, Unsure, look_up
 from django_hub.logs import get_logger
 from django_hub.watched import Watch, Watched
 
@@ -23,6 +24,8 @@ logger = get_logger(__name__)
 # Hooks asked side by side, and how long each may take, in seconds: one that hangs holds up no other.
 _AT_ONCE = 32
 _HOOK = 10.0
+# Of whom a backend could not say anything is asked again after so many seconds.
+_LATER = 2.0
 _TURN = 0.005
 # From so many on what is loaded of them is much.
 _MANY = 1000
@@ -71,6 +74,10 @@ class Inquiries:
         self._due.newcomers[watched] = None
         self._run()
 
+    def _of_again(self, watched: Iterable[Watched]) -> None:
+        self._due.newcomers |= dict.fromkeys(each for each in watched if each in self._watch)
+        self._run()
+
     def of_groups(self, ids: Iterable[str]) -> None:
         self._due.groups |= dict.fromkeys(ids)
         self._run()
@@ -95,12 +102,13 @@ class Inquiries:
                 due, self._due = self._due, _Due()
                 try:
                     await self._check_all(due)
-                except DatabaseError as error:
-                    logger.warning("Users can't be checked again, for now: %s", error)
+                except Exception as error:
+                    # Whatever it is, nobody is to be forgotten. Of a database that is away there is no more
+                    # to say.
+                    unheard_of = not isinstance(error, db.Error)
+                    logger.warning("Users can't be checked again, for now: %s", error, exc_info=unheard_of)
                     self._due.add(due)
                     await asyncio.sleep(next(pauses))
-                except Exception:
-                    logger.exception("Users were not checked again; they are with the next change")
         finally:
             self._task = None
 
@@ -140,30 +148,41 @@ class Inquiries:
         }
         scopes = [each.scope for each in watched]
         quietly = _no_collections if len(watched) >= _MANY else contextlib.nullcontext
+        looking = look_up(scopes, permissions, groups, sessions=sessions)
 
-        def load() -> list[Found]:
+        def load() -> list[Found] | None:
             # In here: how long it waits for the thread nobody knows.
             with quietly():
-                return look_up(scopes, permissions, groups, sessions=sessions)
+                return next(looking, None)
 
-        found = await database_sync_to_async(load)()
         turn = _Turn()
         asking: list[tuple[Watched, Fresh]] = []
-        with quietly():
-            for each, user in zip(watched, found, strict=True):
-                if isinstance(user, LoggedOff):
-                    self._watch.close(each, Refused(closes.BAD_TOKEN, user.reason))
-                elif each.consumer is not None and (user is not None or groups is None):
-                    fresh = user or Fresh(each.scope.get("user"), {})
-                    knows = each.consumer.knows(fresh.user, fresh.granted)
-                    if knows is None:
-                        asking.append((each, fresh))
-                    elif not knows:
-                        self._watch.close(each, Refused(closes.FORBIDDEN, "not allowed"))
-                if turn.is_over:
-                    await turn.next()
-        rest = iter(asking)
-        await asyncio.gather(*(self._ask(rest, turn) for _ in range(min(_AT_ONCE, len(asking)))))
+        unsure: dict[Watched, Exception] = {}
+        rest = iter(watched)
+        while (found := await database_sync_to_async(load)()) is not None:
+            with quietly():
+                for user, each in zip(found, rest, strict=False):
+                    if user is Nobody.NOBODY:
+                        self._watch.close(each, Refused(closes.BAD_TOKEN, "no longer logged in"))
+                    elif isinstance(user, Unsure):
+                        unsure[each] = user.error
+                    elif each.consumer is not None and (user is not None or groups is None):
+                        fresh = user or Fresh(each.scope.get("user"), {})
+                        knows = each.consumer.knows(fresh.user, fresh.granted)
+                        if knows is None:
+                            asking.append((each, fresh))
+                        elif not knows:
+                            self._watch.close(each, Refused(closes.FORBIDDEN, "not allowed"))
+                    if turn.is_over:
+                        await turn.next()
+        if unsure:
+            error = next(iter(unsure.values()))
+            logger.warning(
+                "%d sockets can't be checked again, for now: %s", len(unsure), error, exc_info=error
+            )
+            asyncio.get_running_loop().call_later(_LATER, self._of_again, tuple(unsure))
+        to_ask = iter(asking)
+        await asyncio.gather(*(self._ask(to_ask, turn) for _ in range(min(_AT_ONCE, len(asking)))))
 
     async def _ask(self, asking: Iterator[tuple[Watched, Fresh]], turn: _Turn) -> None:
         for watched, fresh in asking:
@@ -172,6 +191,10 @@ class Inquiries:
             try:
                 async with asyncio.timeout(_HOOK):
                     refusal = await watched.consumer.check_again(fresh.user, fresh.granted)
+            except Refused as refused:
+                refusal = refused
+            except DenyConnection:
+                refusal = Refused(closes.FORBIDDEN, "not allowed")
             except Exception:
                 logger.exception("%s failed when it was asked again", type(watched.consumer).__name__)
                 refusal = Refused(closes.FAILED, "the server failed")

@@ -5,11 +5,14 @@ All here blocks: call it in the thread for the database.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import enum
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from django import db
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import (
@@ -29,6 +32,8 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 _SALT = "django_hub.logins"
 # Users, and sessions, of one query: all databases take so many parameters.
 _AT_ONCE = 10_000
+# So long, in seconds, the thread is held up by what is asked one by one.
+_BUSY = 0.05
 
 _Scope: TypeAlias = Mapping[str, Any]
 
@@ -42,17 +47,21 @@ class Fresh:
     granted: Mapping[str, bool]
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedOff:
-    """Nobody is logged in here any more, and why."""
+class Nobody(enum.Enum):
+    """Nobody is logged in here any more."""
 
-    reason: str
+    NOBODY = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """Whoever must be asked of this one user failed: to be asked again."""
+
+    error: Exception
 
 
 #: Of a scope: what there is of its user now; None: that can't be asked, or it is not concerned.
-Found: TypeAlias = "Fresh | LoggedOff | None"
-
-_GONE = LoggedOff("no longer logged in")
+Found: TypeAlias = "Fresh | Literal[Nobody.NOBODY] | Unsure | None"
 
 
 def fingerprint(session: Any) -> str:
@@ -71,15 +80,20 @@ def look_up(
     groups: Collection[str] | None = None,
     *,
     sessions: bool = False,
-) -> list[Found]:
+) -> Iterator[list[Found]]:
     """What there is of each scope's user, by one query for 10,000 users, whatever their sockets are.
 
     A login holds as `django.contrib.auth.get_user` says: the user is there and may authenticate, and the
     session's hash, or where there is no session that of the user it came with, fits the password.
     ``groups``: only of users in one of these. ``sessions``: see also that the sessions are still there.
+
+    In the order of the scopes. Other backends than Django's, and sessions that are in no database, are
+    asked one by one: that may take long, and the thread is for everybody. So all is had some at a time.
+    Raises what the database does.
     """
     if not apps.is_installed("django.contrib.auth"):
-        return [None] * len(scopes)
+        yield [None] * len(scopes)
+        return
     model = get_user_model()
     ids: dict[str, None] = {}
     for scope in scopes:
@@ -90,7 +104,8 @@ def look_up(
     for some in _chunks(ids):
         for user in _query(model, some, asked, groups):
             users[str(user.pk)] = user
-    gone = _gone(scopes) if sessions else frozenset[str]()
+    singly = _Singly()
+    ended = _Ended(scopes, singly) if sessions else None
     fresh: dict[str, Fresh] = {}
     for name, user in users.items():
         granted = {each: bool(getattr(user, column)) for column, each in asked.items()}
@@ -100,7 +115,19 @@ def look_up(
             granted = dict.fromkeys(granted, False)
         fresh[name] = Fresh(user, granted)
     hashes: dict[str, str] = {}
-    return [_found(scope, model, fresh, hashes, gone, groups is not None) for scope in scopes]
+    found: list[Found] = []
+    for scope in scopes:
+        try:
+            found.append(_found(scope, model, fresh, hashes, ended, singly, groups is not None))
+        except db.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 (as a directory that is away)
+            found.append(Unsure(error))
+        if singly.spent > _BUSY:
+            yield found
+            found = []
+            singly.spent = 0.0
+    yield found
 
 
 def get_user(user_id: str) -> Any:
@@ -114,7 +141,8 @@ def _found(
     model: type[Any],
     fresh: Mapping[str, Fresh],
     hashes: dict[str, str],
-    gone: Collection[str],
+    ended: _Ended | None,
+    singly: _Singly,
     only_some: bool,
 ) -> Found:
     if not _is_model(scope, model):
@@ -126,27 +154,27 @@ def _found(
         return None
     session: Any = scope.get("session")
     login = session is not None and session.get(SESSION_KEY) is not None
-    if login and session.session_key in gone:
-        return _GONE
+    if login and ended is not None and ended.has(session):
+        return Nobody.NOBODY
     if login:
         path = session.get(BACKEND_SESSION_KEY)
         if path not in settings.AUTHENTICATION_BACKENDS:
-            return _GONE
+            return Nobody.NOBODY
         from django.contrib.auth.backends import (
             ModelBackend,
         )  # a module with models: not before they are ready
 
         backend: Any = load_backend(path)
         if getattr(type(backend), "get_user", None) is not ModelBackend.get_user:
-            # It decides for itself, and must be asked: one by one.
-            user = backend.get_user(then.pk)
+            # It decides for itself, and must be asked.
+            user = singly.ask(backend.get_user, then.pk)
             found = None if user is None else Fresh(user, {})
         elif found is not None and not backend.user_can_authenticate(found.user):
             found = None
     elif found is not None and not getattr(found.user, "is_active", True):
         found = None
     if found is None or not _fits(name, found.user, then, session if login else None, hashes):
-        return _GONE
+        return Nobody.NOBODY
     return found
 
 
@@ -219,21 +247,42 @@ def _of_user(model: Any, name: str) -> QuerySet[Any]:
     return rows
 
 
-def _gone(scopes: Iterable[_Scope]) -> frozenset[str]:
-    """The keys of the sessions that are no longer there."""
-    stores: dict[str, Any] = {}
-    for scope in scopes:
-        session: Any = scope.get("session")
-        if fingerprint(session):
-            stores[session.session_key] = session
-    gone = set(stores)
-    in_database = {key: s for key, s in stores.items() if hasattr(s, "get_model_class")}
-    for some in _chunks(in_database):
-        model = in_database[some[0]].get_model_class()
-        there = model.objects.filter(session_key__in=some, expire_date__gt=timezone.now())
-        gone.difference_update(there.values_list("session_key", flat=True))
-    gone.difference_update(key for key in stores.keys() - in_database.keys() if stores[key].exists(key))
-    return frozenset(gone)
+class _Singly:
+    """Whom to ask one by one, and how long that has taken."""
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+
+    def ask(self, whom: Callable[[Any], Any], what: object) -> Any:
+        began = time.monotonic()
+        try:
+            return whom(what)
+        finally:
+            self.spent += time.monotonic() - began
+
+
+class _Ended:
+    """Which sessions are no longer there."""
+
+    def __init__(self, scopes: Iterable[_Scope], singly: _Singly) -> None:
+        self._singly = singly
+        self._ended: dict[str, bool] = {}
+        stores: dict[str, Any] = {}
+        for scope in scopes:
+            session: Any = scope.get("session")
+            if hasattr(session, "get_model_class") and session.session_key:
+                stores[session.session_key] = session
+        for some in _chunks(stores):
+            model = stores[some[0]].get_model_class()
+            there = model.objects.filter(session_key__in=some, expire_date__gt=timezone.now())
+            self._ended |= dict.fromkeys(some, True)
+            self._ended |= dict.fromkeys(there.values_list("session_key", flat=True), False)
+
+    def has(self, session: Any) -> bool:
+        key = session.session_key
+        if key not in self._ended:
+            self._ended[key] = bool(fingerprint(session)) and not self._singly.ask(session.exists, key)
+        return self._ended[key]
 
 
 def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -11,8 +11,11 @@ from typing import Any, ClassVar
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth import get_user_model, login, logout
+from channels.exceptions import DenyConnection
+from django.contrib.auth import BACKEND_SESSION_KEY, get_user_model, login, logout
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from django.contrib.sessions.backends.cache import SessionStore as CacheSession
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
@@ -492,15 +495,15 @@ async def test_a_revoked_group_costs_one_query(world: World, readers: Group) -> 
     sockets = [await enter(world, user, Readers) for user in users for _ in range(2)]
     await joined(world, 40)
 
-    from django_hub.logins import look_up
+    from django_hub.logins import Fresh, look_up
 
     scopes = [watched.scope for watched in world.relay.rechecks.watched.all]
     group_id = str(readers.pk)
 
     def counted() -> list[str]:
         with CaptureQueriesContext(connection) as queries:
-            found = look_up(scopes, {READ}, {group_id})
-        assert all(each is not None and each.granted == {READ: True} for each in found)
+            (found,) = look_up(scopes, {READ}, {group_id})
+        assert all(isinstance(each, Fresh) and each.granted == {READ: True} for each in found)
         return [query["sql"] for query in queries]
 
     assert len(await change(counted)) == 1
@@ -523,7 +526,7 @@ async def test_a_check_of_many_is_not_held_up_by_collections(
         collecting.append(gc.isenabled())
         if len(collecting) == 1:
             raise OperationalError("gone")
-        return look_up(*args, **options)
+        yield from look_up(*args, **options)
 
     await change(lambda: readers.user_set.add(anna))
     socket = await enter(world, anna, Readers)
@@ -650,6 +653,129 @@ async def test_a_database_that_fails_is_asked_again(
     await change(lambda: CHANGES["inactive"](anna))
     assert await closed(socket) == (4401, "no longer logged in")
     assert "can't be checked again, for now" in caplog.text
+
+
+class Directory(ModelBackend):
+    """Knows users elsewhere, and is asked for each."""
+
+    error: ClassVar[Exception | None] = None
+    takes: ClassVar[float] = 0.0
+    asked: ClassVar[list[Any]] = []
+
+    def get_user(self, user_id: Any) -> Any:
+        Directory.asked.append(user_id)
+        time.sleep(self.takes)
+        if self.error is not None:
+            raise self.error
+        return super().get_user(user_id)
+
+
+@pytest.fixture
+def directory(settings: Any, monkeypatch: pytest.MonkeyPatch) -> type[Directory]:
+    path = f"{__name__}.Directory"
+    settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", path]
+    monkeypatch.setattr(Directory, "error", None)
+    monkeypatch.setattr(Directory, "takes", 0.0)
+    monkeypatch.setattr(Directory, "asked", [])
+    return Directory
+
+
+def known_to(directory: type[Directory], user: Any) -> SessionStore:
+    session = logged_in(user)
+    session[BACKEND_SESSION_KEY] = f"{__name__}.{directory.__name__}"
+    return session
+
+
+async def test_who_can_not_be_asked_for_one_user_is_asked_again_and_keeps_no_other(
+    world: World,
+    anna: User,
+    directory: type[Directory],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("django_hub.inquiries._LATER", 0.1)
+    berta = await User.objects.acreate(username="berta")
+    there = await enter(world, anna, session=await change(lambda: known_to(directory, anna)))
+    here = await enter(world, berta)
+    await joined(world, 2)
+    monkeypatch.setattr(directory, "error", OSError("the directory is away"))
+    await User.objects.all().aupdate(is_active=False)
+    world.relay.rechecks.inquiries.of_everybody()
+    assert await closed(here) == (4401, "no longer logged in")
+    await until(lambda: len(directory.asked) > 2)
+    assert there.running
+    assert "can't be checked again, for now: the directory is away" in caplog.text
+    monkeypatch.setattr(directory, "error", None)
+    assert await closed(there) == (4401, "no longer logged in")
+
+
+async def test_who_is_asked_one_by_one_lets_others_to_the_database(
+    world: World, anna: User, directory: type[Directory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await change(lambda: known_to(directory, anna))
+    for _ in range(20):
+        await enter(world, anna, session=session)
+    await joined(world, 20)
+    await recheck(world)
+    directory.asked.clear()
+    monkeypatch.setattr(directory, "takes", 0.02)
+    world.relay.rechecks.inquiries.of_everybody()
+    await until(lambda: directory.asked)
+    assert await change(lambda: len(directory.asked)) < 20
+    await recheck(world)
+    assert len(directory.asked) == 20
+
+
+async def test_sessions_that_are_in_no_database_are_asked_for(world: World, anna: User) -> None:
+    kept, ended = CacheSession(), CacheSession()
+    for session in (kept, ended):
+        session.update(await change(lambda: dict(logged_in(anna).items())))
+        await change(session.save)
+    here, there = await enter(world, anna, session=kept), await enter(world, anna, session=ended)
+    await joined(world, 2)
+    await change(lambda: ended.delete())
+    world.relay.rechecks.inquiries.of_everybody()
+    assert await closed(there) == (4401, "no longer logged in")
+    await recheck(world)
+    assert here.running
+
+
+async def test_what_nobody_foresaw_loses_no_check(
+    world: World, anna: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from django_hub import inquiries
+
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    look_up, errors = inquiries.look_up, [KeyError("a manager of the project's")]
+
+    def failing(*args: Any, **options: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return look_up(*args, **options)
+
+    monkeypatch.setattr(inquiries, "look_up", failing)
+    await change(lambda: CHANGES["inactive"](anna))
+    assert await closed(socket) == (4401, "no longer logged in")
+    assert "KeyError" in caplog.text
+
+
+async def test_a_hook_may_refuse_with_a_code_of_its_own_when_asked_again(world: World, anna: User) -> None:
+    class Paying(Members):
+        async def authorize(self) -> bool:
+            match self.scope["user"].first_name:
+                case "out":
+                    raise Refused(4402, "pay first")
+                case "denied":
+                    raise DenyConnection
+            return True
+
+    for name, end in (("out", (4402, "pay first")), ("denied", (4403, "not allowed"))):
+        socket = await enter(world, anna, Paying)
+        await until(lambda: world.store.count("lobby"))
+        await change(lambda name=name: (setattr(anna, "first_name", name), anna.save()))
+        assert await closed(socket) == end
+        await change(lambda: (setattr(anna, "first_name", ""), anna.save()))
 
 
 async def test_without_clients_nothing_is_sent(world: World, anna: User) -> None:

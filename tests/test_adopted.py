@@ -205,8 +205,10 @@ async def test_one_that_does_not_accept_has_left(world: World, early: Any) -> No
 # The asynchronous one alone
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_its_answers_its_meta_and_its_user(world: World) -> None:
-    ann = await stock(world, meta={"age": 5}, user=User(pk=7))
+    user = await User.objects.acreate(pk=7, username="ann")
+    ann = await stock(world, meta={"age": 5}, user=user)
     assert await ask(ann, "own") == "own"
     member = await hub_member("lobby", "ann")
     assert member is not None
