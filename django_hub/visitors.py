@@ -142,7 +142,12 @@ class Visitor:
 
     def _refuse(self, subject: str, code: int, reason: str) -> Refused:
         refusal = Refused(code, reason)
-        self._places.refuse(subject, refusal)
+        if subject in (self._user, self._address):
+            self._places.refuse(subject, refusal)
+        else:
+            # Nobody asks at the door for a session, or for the hubs of a user.
+            who = self._user or self._address or "a client"
+            self._places.refusals.add(code, who, reason, time.monotonic())
         return refusal
 
     def _bounds(self) -> dict[str, tuple[int, int, str]]:

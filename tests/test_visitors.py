@@ -84,12 +84,14 @@ async def test_who_is_not_counted_costs_nothing(world: World, limit: Any) -> Non
     assert len(world.relay.places) == 0
 
 
-async def test_different_hubs_of_a_user(world: World, limit: Any) -> None:
+async def test_different_hubs_of_a_user(world: World, limit: Any, caplog: Any) -> None:
     limit(HUBS_PER_USER=2)
     for hub in ("a", "b", "a", "b"):
         await come(world, hub, ANN)
     await members(world, 4)
     assert await (await come(world, "c", ANN)).close_code() == 4434
+    assert sum(message.startswith("user 7 is refused with 4434") for message in caplog.messages) == 1
+    assert not world.relay.places._refused
     await come(world, "c", User(pk=8))
     await come(world, "a", ANN)
     await members(world, 6)
