@@ -52,6 +52,8 @@ class Echo(OpenConsumer):
                 self.answers.append(await self.send("late"))
             case "bad":
                 await self.send({1: "int key"})
+            case "bad close":
+                await self.close("4000")  # type: ignore[arg-type]
             case "busy":
                 await self.gate.wait()
             case _:
@@ -152,6 +154,19 @@ async def test_a_hook_may_refuse_with_a_code_of_its_own(world: World) -> None:
         await socket.receive()
     assert closed.value.code == 4429
     assert len(closed.value.reason.encode()) <= 123
+
+
+@pytest.mark.parametrize("code", ["4000", 99, 1006, True, None])
+async def test_a_refusal_that_can_not_be_said_is_the_hooks_failure(
+    world: World, code: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Misspelt(OpenConsumer):
+        async def get_hub(self) -> str:
+            raise Refused(code, "x")
+
+    socket = await open_with(world, Misspelt)
+    assert await socket.close_code() == 4403
+    assert "A close code is one of RFC 6455" in caplog.text
 
 
 async def test_a_hook_may_deny_before_accepting(world: World) -> None:
@@ -498,9 +513,34 @@ async def test_a_consumer_that_fails_closes_with_1011_and_leaves(
     assert await bob.receive() == "next"
 
 
-async def test_a_message_it_can_not_send_is_its_own_failure(world: World) -> None:
+class Strict(OpenConsumer):
+    """Takes no long note."""
+
+    async def on_message(self, data: str | bytes) -> None:
+        if len(data) > 5:
+            raise Refused(4000, "a note is short")
+        await super().on_message(data)
+
+
+async def test_a_message_may_be_refused_with_a_code_of_its_own(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = await world.join("ann", consumer=Strict)
+    ann.send_nowait("short")
+    ann.send_nowait("a long note")
+    with pytest.raises(Closed) as closed:
+        await ann.receive()
+    assert (closed.value.code, closed.value.reason) == (4000, "a note is short")
+    await ann.ended()
+    await world.settled()
+    assert (left_of(world).reason, left_of(world).code) == ("close", 4000)
+    assert "failed" not in caplog.text
+
+
+@pytest.mark.parametrize("asked", ["bad", "bad close"])
+async def test_a_message_it_can_not_send_is_its_own_failure(world: World, asked: str) -> None:
     ann = await world.join("ann", consumer=Echo)
-    ann.send_nowait("bad")
+    ann.send_nowait(asked)
     assert await ann.close_code() == 1011
     await ann.ended()
     await world.settled()

@@ -14,7 +14,7 @@ from django_hub.api import hub_broadcast, hub_member, hub_send, hub_update
 from django_hub.consumers import HubConsumer
 from django_hub.entries import Entry, Kind
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Refused, Unavailable
 from django_hub.messages import Close, Json
 from tests.apps import EVENTS, World
 from tests.apps import world as world
@@ -361,6 +361,26 @@ async def test_a_close_is_told_before(world: World, word: str, code: int, return
         closing = await talk.next("closing")
         assert (closing["code"], closing["reconnect"]) == (code, returns)
     assert await talk.socket.close_code() == code
+
+
+@pytest.mark.parametrize("reconnect", [True, False, None])
+async def test_a_refusal_of_a_message_says_whether_to_come_back(
+    world: World, reconnect: bool | None
+) -> None:
+    class Strict(Room):
+        async def on_message(self, data: str | bytes) -> None:
+            raise Refused(4000, f"no {data!r}", reconnect=reconnect)
+
+    talk = Talk(world, Strict)
+    await talk.come()
+    talk.say(type="message", id=1, data="note")
+    closing = await talk.next("closing", "ack")
+    assert (closing["code"], closing["reason"], closing["reconnect"]) == (
+        4000,
+        "no 'note'",
+        bool(reconnect),
+    )
+    assert await talk.socket.close_code() == 4000
 
 
 async def test_a_hub_that_closes_all_tells_them(world: World) -> None:
