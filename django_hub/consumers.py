@@ -22,6 +22,7 @@ from django_hub.departures import departure_of, departure_waiting
 from django_hub.envelopes import SUBPROTOCOL, closing
 from django_hub.envelopes import message as envelope
 from django_hub.exceptions import InvalidBound, InvalidName, Refused
+from django_hub.hooks import DECIDED_WITHIN, require_async
 from django_hub.logs import get_logger
 from django_hub.members import plain_meta
 from django_hub.messages import Close, Sendable, encode, is_longer
@@ -54,6 +55,8 @@ _LIMITS = {
     "max_members": "int | None",
     "presence": "bool",
 }
+
+_HOOKS = ("get_hub", "get_client_id", "get_meta", "authorize", "may_send", "may_receive", "on_message")
 
 _Message = dict[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -129,6 +132,7 @@ class HubConsumer(Access, AsyncConsumer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        require_async(cls, _HOOKS)
         require_events_channel(cls.events)
         for name, kind in _LIMITS.items():
             require_type(f"{cls.__name__}.{name}", getattr(cls, name), kind)
@@ -263,14 +267,15 @@ class HubConsumer(Access, AsyncConsumer):
         if self._relay.draining:
             return Refused(closes.SERVICE_RESTART, "the server restarts")
         try:
-            self.hub = require_hub_name(await self.get_hub())
-            await self._redeem()
-            client_id = await self.get_client_id()
-            self._given = client_id is not None
-            self.client_id = new_client_id() if client_id is None else require_client_id(client_id)
-            if (refusal := await self._decide()) is not None:
-                return refusal
-            self._meta = plain_meta(await self.get_meta(), get_settings().encoder)
+            async with asyncio.timeout(DECIDED_WITHIN):
+                self.hub = require_hub_name(await self.get_hub())
+                await self._redeem()
+                client_id = await self.get_client_id()
+                self._given = client_id is not None
+                self.client_id = new_client_id() if client_id is None else require_client_id(client_id)
+                if (refusal := await self._decide()) is not None:
+                    return refusal
+                self._meta = plain_meta(await self.get_meta(), get_settings().encoder)
             return None
         except Refused as refusal:
             return refusal

@@ -14,15 +14,15 @@ from django.db import Error as DatabaseError
 from django_hub import closes
 from django_hub.backoff import waits
 from django_hub.exceptions import Refused
+from django_hub.hooks import DECIDED_WITHIN
 from django_hub.logins import Found, Fresh, LoggedOff, look_up
 from django_hub.logs import get_logger
 from django_hub.watched import Watch, Watched
 
 logger = get_logger(__name__)
 
-# Hooks asked side by side, and how long each may take, in seconds: one that hangs holds up no other.
+# Hooks asked side by side: one that hangs holds up no other.
 _AT_ONCE = 32
-_HOOK = 10.0
 _TURN = 0.005
 # From so many on what is loaded of them is much.
 _MANY = 1000
@@ -161,7 +161,7 @@ class Inquiries:
             if watched.consumer is None or watched not in self._watch:
                 continue
             try:
-                async with asyncio.timeout(_HOOK):
+                async with asyncio.timeout(DECIDED_WITHIN):
                     refusal = await watched.consumer.check_again(fresh.user, fresh.granted)
             except Exception:
                 logger.exception("%s failed when it was asked again", type(watched.consumer).__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,6 +18,7 @@ from django_hub.delivery import send_reply
 from django_hub.endings import end
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
 from django_hub.handling import Handling
+from django_hub.hooks import require_async
 from django_hub.layers.choice import get_layer
 from django_hub.listener import EMBEDDED, GRACE
 from django_hub.logs import get_logger
@@ -73,9 +73,7 @@ class HubEvents(AsyncConsumer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in _HANDLERS.values():
-            if not inspect.iscoroutinefunction(getattr(cls, name)):
-                raise TypeError(f"{cls.__name__}.{name} must be 'async def'.")
+        require_async(cls, _HANDLERS.values())
 
     async def hub_joined(self, event: Joined) -> None:
         """A client came into the hub."""

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from channels.db import database_sync_to_async
 from channels.exceptions import DenyConnection
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ImproperlyConfigured
@@ -154,6 +155,59 @@ async def test_a_hook_may_refuse_with_a_code_of_its_own(world: World) -> None:
         await socket.receive()
     assert closed.value.code == 4429
     assert len(closed.value.reason.encode()) <= 123
+
+
+async def not_awaited() -> bool:
+    return False
+
+
+@pytest.mark.parametrize("answer", [not_awaited, lambda: "no", lambda: None, lambda: 1], ids="cn01")
+@pytest.mark.parametrize("hook", ["authorize", "may_send", "may_receive"])
+async def test_an_answer_that_is_neither_yes_nor_no_lets_nobody_in(
+    world: World, hook: str, answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def answers(self: HubConsumer) -> Any:
+        return answer()
+
+    socket = await open_with(world, type("Hasty", (OpenConsumer,), {hook: answers}))
+    assert await socket.close_code() == 4403
+    await socket.ended()
+    assert world.events == []
+    assert f"Hasty.{hook}() must return True or False; got " in caplog.text
+
+
+HOOKS = ["get_hub", "get_client_id", "get_meta", "authorize", "may_send", "may_receive", "on_message"]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_that_is_not_async_is_refused_when_the_class_is_made(hook: str) -> None:
+    with pytest.raises(TypeError, match=rf"Bad\.{hook} must be 'async def'"):
+        type("Bad", (OpenConsumer,), {hook: lambda self, *data: None})
+
+
+async def test_a_hook_may_run_in_the_databases_thread(world: World) -> None:
+    class Threaded(OpenConsumer):
+        @database_sync_to_async
+        def authorize(self) -> bool:
+            return self.hub == "lobby"
+
+    await open_with(world, Threaded)
+    await until(lambda: world.events)
+    assert await (await open_with(world, Threaded, "other")).close_code() == 4403
+
+
+@pytest.mark.parametrize("hook", ["get_hub", "get_client_id", "authorize", "get_meta"])
+async def test_a_hook_that_hangs_at_the_door_refuses_in_the_end(
+    world: World, hook: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang(self: HubConsumer) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(consumers, "DECIDED_WITHIN", 0.05)
+    socket = await open_with(world, type("Hanging", (OpenConsumer,), {hook: hang}))
+    assert await socket.close_code() == 4403
+    assert "Hanging failed while it let a client in; refused" in caplog.text
+    assert "TimeoutError" in caplog.text
 
 
 @pytest.mark.parametrize("code", ["4000", 99, 1006, True, None])
