@@ -48,7 +48,7 @@ class Close:
         """
         if wrong := closes.complaint(self.code, self.reason):
             raise InvalidMessage(wrong)
-        return Close(self.code, self.reason.encode()[: closes.REASON_BYTES].decode(errors="ignore"))
+        return Close(self.code, closes.shortened(self.reason))
 
 
 Frame: TypeAlias = "str | bytes | Close"
@@ -67,7 +67,9 @@ def encode(message: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) 
         case Json():
             return encode_json(message.value, encoder)
         case Close():
-            return _checked(message)
+            if wrong := closes.complaint(message.code, message.reason, whole=True):
+                raise InvalidMessage(wrong)
+            return message
         case bytearray() | memoryview():
             return bytes(message)
         case list() | tuple():
@@ -139,11 +141,3 @@ def _utf8(text: str) -> str:
                 f"A text message must be writable as UTF-8; got a lone surrogate at {error.start}."
             ) from None
     return text
-
-
-def _checked(close: Close) -> Close:
-    if close.shortened() != close:
-        raise InvalidMessage(
-            f"A close reason is text of at most {closes.REASON_BYTES} bytes; got {close.reason!r:.80}."
-        )
-    return close
