@@ -10,6 +10,7 @@ does not name its type is a message: what is sent by the thousand carries nothin
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -153,7 +154,7 @@ def read(frame: Data) -> FromClient:
     """What a client sent. Raises `NotSpoken` with what is wrong."""
     head, _, _ = frame.partition(b"\n") if isinstance(frame, bytes) else (frame, "", "")
     try:
-        fields = json.loads(head)
+        fields = _decoder.decode(head.decode() if isinstance(head, bytes) else head)
     except (ValueError, RecursionError):
         raise NotSpoken("not JSON") from None
     if not isinstance(fields, dict):
@@ -183,6 +184,19 @@ def read(frame: Data) -> FromClient:
             )
         case other:
             raise NotSpoken(f"unknown type {other!r:.40}")
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if math.isfinite(value) else _no_number(number)
+
+
+# `json` takes NaN and Infinity, and reads 1E400 as one; none of them could be written again.
+_decoder = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
 
 
 def _number(fields: Mapping[str, Any], name: str, least: int = 0) -> int:
