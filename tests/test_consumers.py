@@ -462,6 +462,7 @@ async def test_without_a_rate_nobody_is_held_back(world: World) -> None:
         ("burst", None, "is a whole number above 0; got NoneType"),
         ("max_message_bytes", -1, "must be above 0"),
         ("max_message_bytes", None, "is a whole number above 0; got NoneType"),
+        ("grace", 1e300, "must be at most 2147483647; got 1e+300"),
         ("max_queue_bytes", 0, "is a whole number above 0; got 0"),
         ("max_queue_messages", "many", "is a whole number above 0; got 'many'"),
         ("when_slow", "oldest", "is one of 'close', 'drop_oldest', 'latest'; got 'oldest'"),
