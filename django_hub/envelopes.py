@@ -61,6 +61,8 @@ def of(entry: Entry) -> Data:
         return presence(str(frame), entry.seq)
     if entry.kind is Kind.RESYNC:
         return resync(entry.epoch, entry.seq, "what came before this number can't be had any more")
+    if entry.kind is Kind.FAILED:
+        return refused(entry.reply, closes.FAILED, str(frame), direct=entry.seq)
     if entry.epoch:
         return message(frame, seq=entry.seq)
     if entry.reply:
@@ -85,8 +87,9 @@ def resync(epoch: str, seq: int, reason: str) -> str:
     return _dump({"type": "resync", "epoch": epoch, "seq": seq, "reason": reason})
 
 
-def refused(number: int, code: int, reason: str) -> str:
-    return _dump({"type": "refused", "id": number, "code": code, "reason": reason})
+def refused(number: int, code: int, reason: str, *, direct: int = 0) -> str:
+    numbers = {"id": number, "direct": direct} if direct else {"id": number}
+    return _dump({"type": "refused", **numbers, "code": code, "reason": reason})
 
 
 def closing(close: Close, reconnect: bool | None = None) -> str:
