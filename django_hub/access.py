@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_hub import closes
 from django_hub.exceptions import Refused
+from django_hub.hooks import require_answer
 
 
 class Access:
@@ -109,11 +110,12 @@ class Access:
         return True
 
     async def _decide(self) -> Refused | None:
-        """Ask all hooks; a refusal, or None."""
-        if not await self.authorize():
+        """Ask all hooks; a refusal, or None. Raises what they raise, and `TypeError`."""
+        name = type(self).__name__
+        if not require_answer(f"{name}.authorize", await self.authorize()):
             return Refused(closes.FORBIDDEN, "not allowed")
-        self._may_send = bool(await self.may_send())
-        self._may_receive = bool(await self.may_receive())
+        self._may_send = require_answer(f"{name}.may_send", await self.may_send())
+        self._may_receive = require_answer(f"{name}.may_receive", await self.may_receive())
         return None
 
 

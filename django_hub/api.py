@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from typing import Any, TypeAlias
@@ -26,6 +25,7 @@ from django_hub.filters import Where
 from django_hub.hubs import Hub, HubName
 from django_hub.hubs import name_of as _name
 from django_hub.jsontext import JsonText
+from django_hub.limits import MOST
 from django_hub.members import Member, plain_meta
 from django_hub.messages import Close, Frame, Sendable, encode
 from django_hub.names import (
@@ -67,12 +67,10 @@ async def hub_create(
     """
     if events is not None:
         require_events_channel(events)
-    if history_size is not None and (type(history_size) is not int or history_size < 0):
-        raise InvalidBound(f"history_size is a whole number, 0 or above; got {history_size!r:.80}.")
-    if history_ttl is not None and (
-        type(history_ttl) not in (int, float) or not 0 <= history_ttl < math.inf
-    ):
-        raise InvalidBound(f"history_ttl is a number of seconds, 0 or above; got {history_ttl!r:.80}.")
+    if history_size is not None and (type(history_size) is not int or not 0 <= history_size <= MOST):
+        raise InvalidBound(f"history_size is a whole number from 0 to {MOST}; got {history_size!r:.80}.")
+    if history_ttl is not None and (type(history_ttl) not in (int, float) or not 0 <= history_ttl <= MOST):
+        raise InvalidBound(f"history_ttl is a number of seconds from 0 to {MOST}; got {history_ttl!r:.80}.")
     return Hub.of(await get_store().create(require_hub_name(name), events, history_size, history_ttl))
 
 

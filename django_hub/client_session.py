@@ -58,7 +58,8 @@ class HubClosed(HubError):
 
 
 class HubRefused(HubError):
-    """The hub did not take this message, and never will: this client may not send. It stays connected."""
+    """The hub did not take this message, and never will: this client may not send (4403). Or it took this
+    request, and its handler failed (1011). It stays connected."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"the hub does not take it, with {code}: {reason}")
@@ -214,7 +215,7 @@ class Session:
                 for number in [n for n in self._kept if n <= fields["id"]]:
                     self.forget(number)
                 return [Ack(number=fields["id"])]
-            case "refused":
+            case "refused" if self._is_new(fields):
                 self.forget(fields["id"])
                 error = HubRefused(fields["code"], str(fields.get("reason", "")))
                 return [Turned(number=fields["id"], error=error)]

@@ -17,7 +17,7 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from django_hub.limits import Limits
+from django_hub.limits import MOST, Limits
 
 _LIMITS = Limits()
 
@@ -38,6 +38,9 @@ _KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
 }
 
 _NOTHING: dict[str, Any] = {}
+
+# Of a lease and a beat, in seconds.
+_SHORTEST = 0.01
 
 # Settings whose 0 means: none.
 _ZERO = ("DRAIN", "HISTORY_SIZE", "HISTORY_TTL", "PROXIES")
@@ -159,6 +162,17 @@ def _read(given: Any) -> Settings:
             f"DJANGO_HUB['PROCESS_LEASE'] ({result.PROCESS_LEASE}) must be at least twice "
             f"DJANGO_HUB['BEAT'] ({result.BEAT}): one late beat would declare a living process dead."
         )
+    for key in ("BEAT", "HUB_LEASE"):
+        if getattr(result, key) < _SHORTEST:
+            raise ImproperlyConfigured(
+                f"DJANGO_HUB['{key}'] must be at least {_SHORTEST} (seconds), or it is over before "
+                f"anybody can keep it; got {getattr(result, key)!r}."
+            )
+    if not all("!" <= letter <= "~" for letter in result.METRICS_TOKEN):
+        raise ImproperlyConfigured(
+            "DJANGO_HUB['METRICS_TOKEN'] is one word of ASCII letters, digits and signs, for it comes in a "
+            "header. Make one with secrets.token_urlsafe()."
+        )
     nowhere = [repr(name) for name in result.WIRES if name not in WIRES]
     if nowhere:
         raise ImproperlyConfigured(
@@ -182,6 +196,8 @@ def require_type(what: str, value: Any, annotation: str, *, zero: bool = False) 
             or_none = ", or None for no limit" if "None" in annotation else ""
             least = "0 or above" if zero else "above 0"
             raise ImproperlyConfigured(f"{what} must be {least} and finite{or_none}; got {value!r}.")
+        if right_type and value > MOST:
+            raise ImproperlyConfigured(f"{what} must be at most {MOST}; got {value!r}.")
     if not right_type:
         raise ImproperlyConfigured(f"{what} is {kind}; got {type(value).__name__}: {value!r}.")
 

@@ -22,6 +22,7 @@ from django_hub.departures import departure_of, departure_waiting
 from django_hub.envelopes import SUBPROTOCOL, closing
 from django_hub.envelopes import message as envelope
 from django_hub.exceptions import InvalidBound, InvalidName, Refused
+from django_hub.hooks import DECIDED_WITHIN, require_async
 from django_hub.logs import get_logger
 from django_hub.members import plain_meta
 from django_hub.messages import Close, Sendable, encode, is_longer
@@ -54,6 +55,8 @@ _LIMITS = {
     "max_members": "int | None",
     "presence": "bool",
 }
+
+_HOOKS = ("get_hub", "get_client_id", "get_meta", "authorize", "may_send", "may_receive", "on_message")
 
 _Message = dict[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -130,6 +133,7 @@ class HubConsumer(Access, AsyncConsumer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        require_async(cls, _HOOKS)
         require_events_channel(cls.events)
         for name, kind in _LIMITS.items():
             require_type(f"{cls.__name__}.{name}", getattr(cls, name), kind)
@@ -169,8 +173,10 @@ class HubConsumer(Access, AsyncConsumer):
     async def on_message(self, data: str | bytes) -> None:
         """Take what the client sent: str for a text frame, bytes for a binary one. Default: `post` it.
 
-        The next message is read when it returns. If it raises, that is logged and the client leaves
-        with ``read``; its socket is closed with 1011.
+        The next message is read when it returns. If it raises `Refused`, the socket is closed as that says
+        and the client leaves with ``close``: the message does not count as accepted, so a client of
+        ``hub.v1`` that is to come back sends it again. If it raises anything else, that is logged and the
+        client leaves with ``read``; its socket is closed with 1011.
         """
         await self.post(data)
 
@@ -199,7 +205,10 @@ class HubConsumer(Access, AsyncConsumer):
         return self._connection.write(Outgoing(frame, key=key))
 
     async def close(self, code: int = 1000, reason: str = "") -> bool:
-        """Close the socket behind what was sent. False: it is closed."""
+        """Close the socket behind what was sent. False: it is closed.
+
+        Raises `InvalidMessage` for a code or reason that can't be sent.
+        """
         return self._connection.close(code, reason)
 
     # The life of the socket. Not Channels' own dispatch: that takes two tasks a connection, a channel of
@@ -259,14 +268,15 @@ class HubConsumer(Access, AsyncConsumer):
         if self._relay.draining:
             return Refused(closes.SERVICE_RESTART, "the server restarts")
         try:
-            self.hub = require_hub_name(await self.get_hub())
-            await self._redeem()
-            client_id = await self.get_client_id()
-            self._given = client_id is not None
-            self.client_id = new_client_id() if client_id is None else require_client_id(client_id)
-            if (refusal := await self._decide()) is not None:
-                return refusal
-            self._meta = plain_meta(await self.get_meta(), get_settings().encoder)
+            async with asyncio.timeout(DECIDED_WITHIN):
+                self.hub = require_hub_name(await self.get_hub())
+                await self._redeem()
+                client_id = await self.get_client_id()
+                self._given = client_id is not None
+                self.client_id = new_client_id() if client_id is None else require_client_id(client_id)
+                if (refusal := await self._decide()) is not None:
+                    return refusal
+                self._meta = plain_meta(await self.get_meta(), get_settings().encoder)
             return None
         except Refused as refusal:
             return refusal
@@ -429,16 +439,15 @@ class HubConsumer(Access, AsyncConsumer):
                 wait = bucket.take(time.monotonic())
                 if wait and not await self._held_back(wait, bucket):
                     continue
-            if self._talk is None:
-                if self._may_send:
+            try:
+                if self._talk is not None:
+                    await self._talk.take(connection, data, self._received if self._may_send else None)
+                elif self._may_send:
                     await self._received(data)
                 else:
                     self._end(closes.FORBIDDEN, "this client may not send")
-                continue
-            try:
-                await self._talk.take(connection, data, self._received if self._may_send else None)
             except Refused as refusal:
-                self._end(refusal.code, refusal.reason)
+                self._end(refusal.code, refusal.reason, refusal.reconnect)
 
     def _received(self, data: str | bytes) -> Awaitable[None]:
         return received(self.on_message, self.hub, data)
@@ -469,10 +478,10 @@ class HubConsumer(Access, AsyncConsumer):
         logger.warning("%s in hub %s is closed: it sends more than is taken", self.client_id, self.hub)
         self._end(closes.TRY_AGAIN_LATER, "try again later")
 
-    def _end(self, code: int, reason: str) -> None:
+    def _end(self, code: int, reason: str, reconnect: bool | None = None) -> None:
         """Close the socket of a client that keeps no bound. It is read on, to its answer."""
         connection = self._connection
-        connection.close(code, reason)
+        connection.close(code, reason, reconnect=reconnect)
         connection.ended(connection, Departure(reason="close", code=code))
 
     async def _leave(self, departure: Departure) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from django_hub.conf import get_settings
 from django_hub.effects import effects_in_hand
-from django_hub.entries import Entry, Scope
+from django_hub.entries import Entry, Kind, Scope
 from django_hub.events import Message
-from django_hub.messages import Json, encode
+from django_hub.messages import Frame, Json, encode
 from django_hub.names import session_of
 from django_hub.relay import get_relay
 from django_hub.sender import Sent
@@ -43,13 +43,22 @@ async def taken(sent: Sequence[Sent]) -> None:
 async def send_reply(event: Message, value: object) -> bool:
     """What `Message.reply` does."""
     frame = encode(value if isinstance(value, (str, bytes)) else Json(value), get_settings().encoder)
+    return await _answer(event, frame, Kind.MESSAGE)
+
+
+async def send_failure(event: Message) -> bool:
+    """Tell who made this request that its handler failed, and no word of how. False: nobody waits."""
+    return await _answer(event, "the handler failed", Kind.FAILED)
+
+
+async def _answer(event: Message, frame: Frame, kind: Kind) -> bool:
     found = await find(event.client_id, event.hub)
     if found is None or event.request is None:
         return False
     hub, address = found
     if not session_of(address.connection):
         return False
-    entry = Entry(hub, frame, Scope.ONLY, (address.connection,), reply=event.request)
+    entry = Entry(hub, frame, Scope.ONLY, (address.connection,), reply=event.request, kind=kind)
     with sending("reply", hub):
         await taken([get_relay().sender.direct(address.process, entry, event.client_id)])
     return True

@@ -35,13 +35,15 @@ class Kind(enum.IntEnum):
     """MESSAGE: of the application. The others are for clients of ``hub.v1`` alone: PRESENCE, a change of
     who is there (`envelopes.presence_change`), and RESYNC, a hole in the log up to this number.
     WHO is for their relay: the connections' `events.describe` is this from now on. NOTICE is for
-    all relays, in a log of their own (`notices`)."""
+    all relays, in a log of their own (`notices`). FAILED: the request that it would answer came to nothing,
+    as the frame says."""
 
     MESSAGE = 0
     PRESENCE = 1
     RESYNC = 2
     WHO = 3
     NOTICE = 4
+    FAILED = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ does not name its type is a message: what is sent by the thousand carries nothin
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -60,6 +61,8 @@ def of(entry: Entry) -> Data:
         return presence(str(frame), entry.seq)
     if entry.kind is Kind.RESYNC:
         return resync(entry.epoch, entry.seq, "what came before this number can't be had any more")
+    if entry.kind is Kind.FAILED:
+        return refused(entry.reply, closes.FAILED, str(frame), direct=entry.seq)
     if entry.epoch:
         return message(frame, seq=entry.seq)
     if entry.reply:
@@ -84,8 +87,9 @@ def resync(epoch: str, seq: int, reason: str) -> str:
     return _dump({"type": "resync", "epoch": epoch, "seq": seq, "reason": reason})
 
 
-def refused(number: int, code: int, reason: str) -> str:
-    return _dump({"type": "refused", "id": number, "code": code, "reason": reason})
+def refused(number: int, code: int, reason: str, *, direct: int = 0) -> str:
+    numbers = {"id": number, "direct": direct} if direct else {"id": number}
+    return _dump({"type": "refused", **numbers, "code": code, "reason": reason})
 
 
 def closing(close: Close, reconnect: bool | None = None) -> str:
@@ -153,7 +157,7 @@ def read(frame: Data) -> FromClient:
     """What a client sent. Raises `NotSpoken` with what is wrong."""
     head, _, _ = frame.partition(b"\n") if isinstance(frame, bytes) else (frame, "", "")
     try:
-        fields = json.loads(head)
+        fields = _decoder.decode(head.decode() if isinstance(head, bytes) else head)
     except (ValueError, RecursionError):
         raise NotSpoken("not JSON") from None
     if not isinstance(fields, dict):
@@ -183,6 +187,19 @@ def read(frame: Data) -> FromClient:
             )
         case other:
             raise NotSpoken(f"unknown type {other!r:.40}")
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if math.isfinite(value) else _no_number(number)
+
+
+# `json` takes NaN and Infinity, and reads 1E400 as one; none of them could be written again.
+_decoder = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
 
 
 def _number(fields: Mapping[str, Any], name: str, least: int = 0) -> int:

@@ -44,6 +44,9 @@ class Joined(_Happened):
 class Message(_Happened):
     """A client said something: ``data`` is str for a text frame, bytes for a binary one.
 
+    Of a client of ``hub.v1`` it is what stands in ``data``: a JSON string as the text it says, any other
+    value as its JSON text. So ``5`` and ``"5"``, ``null`` and ``"null"`` are the same here, and `json`
+    reads them as 5 and None: where that matters, have clients send an object.
     The messages of one connection come in the order in which the client sent them.
     ``request`` is the number the client gave it where it waits for a `reply`, else None.
     """

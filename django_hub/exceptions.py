@@ -12,6 +12,8 @@ HubError
 
 from __future__ import annotations
 
+from django_hub import closes
+
 
 class HubError(Exception):
     """The root of all that this package raises by itself."""
@@ -36,11 +38,15 @@ class UnreadableEvent(HubError, ValueError):
 class Refused(HubError):
     """Raise it in a hook of a `HubConsumer` to close the socket with a code and a reason of your own.
 
-    ``code`` is a websocket close code; 4000 to 4999 are an application's own. ``reconnect``: is a client of
-    ``hub.v1`` to come back? None: as its code says (`docs/reference/protocol.md`).
+    ``code`` is a websocket close code; 4000 to 4999 are an application's own. Of a long ``reason`` the
+    client gets the first 123 bytes. ``reconnect``: is a client of ``hub.v1`` to come back? None: as its
+    code says (`docs/reference/protocol.md`).
+    Raises `InvalidMessage` for a code or reason that no close frame can carry.
     """
 
     def __init__(self, code: int, reason: str = "", *, reconnect: bool | None = None) -> None:
+        if wrong := closes.complaint(code, reason):
+            raise InvalidMessage(wrong)
         super().__init__(f"refused with {code}: {reason}" if reason else f"refused with {code}")
         self.code = code
         self.reason = reason

@@ -24,10 +24,18 @@ KINDS: dict[type[Event], str] = {
 
 class Handling:
     """Calls ``handle`` with each event: counted, measured and traced where somebody does that, and
-    announced to receivers of ``sender``'s signals. Raises what ``handle`` raises."""
+    announced to receivers of ``sender``'s signals. Raises what ``handle`` raises, once ``failed`` has been
+    called with the event, too."""
 
-    def __init__(self, handle: Callable[[Event], Awaitable[None]], channel: str, sender: type) -> None:
+    def __init__(
+        self,
+        handle: Callable[[Event], Awaitable[None]],
+        failed: Callable[[Event], Awaitable[None]],
+        channel: str,
+        sender: type,
+    ) -> None:
         self._handle = handle
+        self._failed = failed
         self._channel = channel
         self._sender = sender
 
@@ -49,6 +57,7 @@ class Handling:
                 # The worker ends: another one handles it.
                 raise
             tallies.failures[self._channel, kind] += 1
+            await self._failed(event)
             await announce(self._sender, event, error)
             raise
         else:

@@ -15,15 +15,15 @@ from django import db
 from django_hub import closes
 from django_hub.backoff import waits
 from django_hub.exceptions import Refused
+from django_hub.hooks import DECIDED_WITHIN
 from django_hub.logins import Found, Fresh, Nobody, Unsure, look_up
 from django_hub.logs import get_logger
 from django_hub.watched import Watch, Watched
 
 logger = get_logger(__name__)
 
-# Hooks asked side by side, and how long each may take, in seconds: one that hangs holds up no other.
+# Hooks asked side by side: one that hangs holds up no other.
 _AT_ONCE = 32
-_HOOK = 10.0
 # Of whom a backend could not say anything is asked again after so many seconds.
 _LATER = 2.0
 _TURN = 0.005
@@ -189,7 +189,7 @@ class Inquiries:
             if watched.consumer is None or watched not in self._watch:
                 continue
             try:
-                async with asyncio.timeout(_HOOK):
+                async with asyncio.timeout(DECIDED_WITHIN):
                     refusal = await watched.consumer.check_again(fresh.user, fresh.granted)
             except Refused as refused:
                 refusal = refused

@@ -15,12 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from django_hub import closes
 from django_hub.exceptions import InvalidMessage
 from django_hub.jsontext import JsonText
-
-# RFC 6455, section 7.4: the codes an endpoint may put into a close frame, and the reason's room there.
-_CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
-_REASON_BYTES = 123
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +42,13 @@ class Close:
     reason: str = ""
 
     def shortened(self) -> Close:
-        """The same with as much of the reason as a close frame has room for."""
-        return Close(self.code, self.reason.encode()[:_REASON_BYTES].decode(errors="ignore"))
+        """The same with as much of the reason as a close frame has room for.
+
+        Raises `InvalidMessage` where none can carry the code, or any of the reason.
+        """
+        if wrong := closes.complaint(self.code, self.reason):
+            raise InvalidMessage(wrong)
+        return Close(self.code, closes.shortened(self.reason))
 
 
 Frame: TypeAlias = "str | bytes | Close"
@@ -65,7 +67,9 @@ def encode(message: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) 
         case Json():
             return encode_json(message.value, encoder)
         case Close():
-            return _checked(message)
+            if wrong := closes.complaint(message.code, message.reason, whole=True):
+                raise InvalidMessage(wrong)
+            return message
         case bytearray() | memoryview():
             return bytes(message)
         case list() | tuple():
@@ -137,17 +141,3 @@ def _utf8(text: str) -> str:
                 f"A text message must be writable as UTF-8; got a lone surrogate at {error.start}."
             ) from None
     return text
-
-
-def _checked(close: Close) -> Close:
-    code: object = close.code
-    if type(code) is not int or code not in _CLOSE_CODES:
-        raise InvalidMessage(
-            f"A close code is one of RFC 6455, or 3000 to 4999 of your own; got {close.code!r:.80}."
-        )
-    reason: object = close.reason
-    if not isinstance(reason, str) or len(_utf8(reason).encode()) > _REASON_BYTES:
-        raise InvalidMessage(
-            f"A close reason is text of at most {_REASON_BYTES} bytes; got {close.reason!r:.80}."
-        )
-    return close

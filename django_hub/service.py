@@ -107,7 +107,10 @@ class HubService:
     def _start(self, hub: str) -> None:
         serving = self._serving[hub] = _Serving()
         # In a context of its own: not in that of the client whose wake it was.
-        serving.task = asyncio.create_task(self._serve(hub, serving), context=contextvars.Context())
+        # Named, for asyncio's debug mode tells of tasks that block.
+        serving.task = asyncio.create_task(
+            self._serve(hub, serving), name=f"hub {hub}", context=contextvars.Context()
+        )
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
 

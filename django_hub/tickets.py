@@ -41,8 +41,8 @@ def hub_ticket(user: Any, hub: HubName, max_age: float = 60.0) -> str:
     4401. Nothing is asked or kept here, so it is the same function in `django_hub.sync`.
     Raises `InvalidName`, `InvalidBound` for a ``max_age``, `TypeError` for a user who is not logged in.
     """
-    if not getattr(user, "is_authenticated", False):
-        raise TypeError(f"A ticket is for a user who is logged in; got {user!r:.80}.")
+    if not getattr(user, "is_authenticated", False) or user.pk is None:
+        raise TypeError(f"A ticket is for a user who is logged in, and in the database; got {user!r:.80}.")
     if type(max_age) not in (int, float) or not 0 < max_age <= 24 * 3600:
         raise InvalidBound(f"max_age is in seconds, above 0, a day at most; got {max_age!r:.80}.")
     login = login_of({"user": user})

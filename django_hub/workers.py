@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,10 +14,12 @@ from channels.exceptions import StopConsumer
 from django_hub.batching import Batcher
 from django_hub.bells import WAKE
 from django_hub.conf import get_settings
-from django_hub.delivery import send_reply
+from django_hub.delivery import send_failure, send_reply
 from django_hub.endings import end
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
+from django_hub.exceptions import HubError
 from django_hub.handling import Handling
+from django_hub.hooks import require_async
 from django_hub.layers.choice import get_layer
 from django_hub.listener import EMBEDDED, GRACE
 from django_hub.logs import get_logger
@@ -58,13 +59,15 @@ class HubEvents(AsyncConsumer):
     **Loss and repeats.** Each event is handed over at least once: a worker that dies in the middle of a
     batch has its events handled again by the next one, at most one batch of a hub. A handler that must
     not act twice remembers `event.id`. One that raises is logged, its event kept as a dead letter, and
-    the next event follows.
+    the next event follows; who waits for a reply to it is told so (``HubRefused``, with 1011).
 
     **State.** One object serves all hubs of the process, and the next event of a hub may be another
     process's: keep a hub's state in the database or cache, not on ``self``.
 
     **Time.** A slow handler delays its own hub and nobody else, as long as it awaits; use
-    `channels.db.database_sync_to_async` (or Django's async ORM) for the database.
+    `channels.db.database_sync_to_async` (or Django's async ORM) for the database. One that blocks
+    (``time.sleep``, ``requests``) holds up all hubs of its process, and its sockets where that is the
+    server: run with ``PYTHONASYNCIODEBUG=1`` to have asyncio log for how long, and in which hub.
 
     Other messages to the channel (``channel_layer.send("chat-events", {"type": "tidy.up"})``) call the
     method of their type, as in any Channels consumer, in their own order. A worker that is stopped
@@ -73,9 +76,7 @@ class HubEvents(AsyncConsumer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in _HANDLERS.values():
-            if not inspect.iscoroutinefunction(getattr(cls, name)):
-                raise TypeError(f"{cls.__name__}.{name} must be 'async def'.")
+        require_async(cls, _HANDLERS.values())
 
     async def hub_joined(self, event: Joined) -> None:
         """A client came into the hub."""
@@ -119,7 +120,7 @@ class HubEvents(AsyncConsumer):
             )
         relay = get_relay()
         keeping = [] if scope.get(EMBEDDED) else [asyncio.create_task(_keep(relay, settings.BEAT))]
-        handling = Handling(self._hand_over, scope["channel"], type(self))
+        handling = Handling(self._hand_over, _tell_who_asked, scope["channel"], type(self))
         service = HubService(handling, get_store(), relay.bells, settings.MAX_CONCURRENT_HUBS)
         others: Batcher[dict[str, Any], None] = Batcher(self._dispatch_others, most=1)
         try:
@@ -152,6 +153,16 @@ class HubEvents(AsyncConsumer):
             except Exception:
                 logger.exception("Message of type %r on its channel failed", message.get("type"))
         return [None] * len(messages)
+
+
+async def _tell_who_asked(event: Event) -> None:
+    if not isinstance(event, Message) or event.request is None:
+        return
+    try:
+        await send_failure(event)
+    except HubError as error:
+        who, hub = event.client_id, event.hub
+        logger.warning("%s in hub %s is not told that its request failed: %s", who, hub, error)
 
 
 async def _finish(others: Batcher[dict[str, Any], None], grace: float) -> None:

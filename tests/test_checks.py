@@ -124,6 +124,21 @@ def test_a_store_that_is_neither_memory_nor_an_address_is_an_error():
     assert "'postgres'" in errors["django_hub.E005"]
 
 
+@pytest.mark.parametrize(
+    ("store", "complaint"),
+    [
+        ({}, "it is empty"),
+        ({"address": 5}, "its address is a text; got int"),
+        ({"address": None}, "its address is a text; got NoneType"),
+    ],
+    ids=str,
+)
+def test_a_store_whose_host_is_none_is_an_error_of_its_own(store, complaint):
+    errors = found(DJANGO_HUB={"STORE": store})
+    assert list(errors) == ["django_hub.E005"]
+    assert f"DJANGO_HUB['STORE'], is none: {complaint}. Write it as" in errors["django_hub.E005"]
+
+
 def test_the_memory_store_can_be_named():
     assert found(DJANGO_HUB={"STORE": "memory"}) == {}
 

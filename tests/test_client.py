@@ -239,6 +239,20 @@ async def test_what_the_server_does_not_take_is_refused_and_it_stays(site):
         await third
 
 
+async def test_a_request_whose_handler_failed_is_refused_after_its_acknowledgement(site):
+    async with online(site) as (hub, peer):
+        asking = asyncio.create_task(hub.request("x"))
+        assert (await peer.next())["id"] == 1
+        await peer.say({"type": "ack", "id": 1})
+        failed = {"type": "refused", "id": 1, "direct": 3, "code": 1011, "reason": "the handler failed"}
+        await peer.say(failed)
+        with pytest.raises(HubRefused, match="with 1011: the handler failed"):
+            await asking
+        # It stands in the client's log, and is not asked for again.
+        peer.drop()
+        assert (await (await site.next()).next())["direct"] == 3
+
+
 async def test_the_queue_is_bounded_and_what_is_no_json_refused(site):
     async with online(site, max_queue=1, max_queue_bytes=100) as (hub, peer):
         with pytest.raises(HubQueueFull, match="max_queue_bytes 100"):

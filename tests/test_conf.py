@@ -172,6 +172,42 @@ def test_a_history_may_be_none_but_not_less(key):
         get_settings()
 
 
+NUMBERS = [each.name for each in dataclasses.fields(Settings) if each.type[:3] in ("int", "flo")]
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_a_number_that_no_store_or_clock_takes_is_refused(key):
+    most = 2**31 - 1
+    may_be = most // 2 if key == "BEAT" else most
+    with hub(**{"PROCESS_LEASE": most, key: may_be}):
+        assert getattr(get_settings(), key) == may_be
+    for value in (most + 1, 10**30, *([1e300] if "float" in Settings.__annotations__[key] else [])):
+        with (
+            hub(**{key: value}),
+            pytest.raises(ImproperlyConfigured, match=rf"'{key}'\] must be at most {most}; got 1?"),
+        ):
+            get_settings()
+
+
+@pytest.mark.parametrize("key", ["BEAT", "HUB_LEASE"])
+def test_a_lease_that_is_over_before_it_can_be_renewed_is_refused(key):
+    with (
+        hub(**{key: 0.0099}),
+        pytest.raises(ImproperlyConfigured, match=rf"'{key}'\] must be at least 0\.01.*; got 0\.0099"),
+    ):
+        get_settings()
+
+
+@pytest.mark.parametrize("token", [" ", "two words", "ü", "line\n", "nul\0"])
+def test_a_token_that_no_header_can_bring_is_refused_and_not_shown(token):
+    with (
+        hub(METRICS_TOKEN=token),
+        pytest.raises(ImproperlyConfigured, match=r"'METRICS_TOKEN'\] is one word of ASCII") as refused,
+    ):
+        get_settings()
+    assert token not in str(refused.value) or token == " "
+
+
 @pytest.mark.parametrize("text", ["nan", "inf"])
 def test_not_a_number_and_infinity_are_refused(text):
     with hub(BEAT=float(text)), pytest.raises(ImproperlyConfigured, match=f"and finite; got {text}"):
@@ -189,6 +225,7 @@ def test_not_a_number_and_infinity_are_refused(text):
         {"BEAT": 15.0, "PROCESS_LEASE": 30.0},
         {"WIRES": ()},
         {"WIRES": ["uvicorn"]},
+        {"METRICS_TOKEN": "AZaz09-._~+/="},
     ],
     ids=str,
 )

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from channels.db import database_sync_to_async
 from channels.exceptions import DenyConnection
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ImproperlyConfigured
@@ -53,6 +54,8 @@ class Echo(OpenConsumer):
                 self.answers.append(await self.send("late"))
             case "bad":
                 await self.send({1: "int key"})
+            case "bad close":
+                await self.close("4000")  # type: ignore[arg-type]
             case "busy":
                 await self.gate.wait()
             case _:
@@ -162,6 +165,72 @@ async def test_a_hook_may_refuse_with_a_code_of_its_own(world: World) -> None:
         await socket.receive()
     assert closed.value.code == 4429
     assert len(closed.value.reason.encode()) <= 123
+
+
+async def not_awaited() -> bool:
+    return False
+
+
+@pytest.mark.parametrize("answer", [not_awaited, lambda: "no", lambda: None, lambda: 1], ids="cn01")
+@pytest.mark.parametrize("hook", ["authorize", "may_send", "may_receive"])
+async def test_an_answer_that_is_neither_yes_nor_no_lets_nobody_in(
+    world: World, hook: str, answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def answers(self: HubConsumer) -> Any:
+        return answer()
+
+    socket = await open_with(world, type("Hasty", (OpenConsumer,), {hook: answers}))
+    assert await socket.close_code() == 4403
+    await socket.ended()
+    assert world.events == []
+    assert f"Hasty.{hook}() must return True or False; got " in caplog.text
+
+
+HOOKS = ["get_hub", "get_client_id", "get_meta", "authorize", "may_send", "may_receive", "on_message"]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_that_is_not_async_is_refused_when_the_class_is_made(hook: str) -> None:
+    with pytest.raises(TypeError, match=rf"Bad\.{hook} must be 'async def'"):
+        type("Bad", (OpenConsumer,), {hook: lambda self, *data: None})
+
+
+async def test_a_hook_may_run_in_the_databases_thread(world: World) -> None:
+    class Threaded(OpenConsumer):
+        @database_sync_to_async
+        def authorize(self) -> bool:
+            return self.hub == "lobby"
+
+    await open_with(world, Threaded)
+    await until(lambda: world.events)
+    assert await (await open_with(world, Threaded, "other")).close_code() == 4403
+
+
+@pytest.mark.parametrize("hook", ["get_hub", "get_client_id", "authorize", "get_meta"])
+async def test_a_hook_that_hangs_at_the_door_refuses_in_the_end(
+    world: World, hook: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang(self: HubConsumer) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(consumers, "DECIDED_WITHIN", 0.05)
+    socket = await open_with(world, type("Hanging", (OpenConsumer,), {hook: hang}))
+    assert await socket.close_code() == 4403
+    assert "Hanging failed while it let a client in; refused" in caplog.text
+    assert "TimeoutError" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["4000", 99, 1006, True, None])
+async def test_a_refusal_that_can_not_be_said_is_the_hooks_failure(
+    world: World, code: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Misspelt(OpenConsumer):
+        async def get_hub(self) -> str:
+            raise Refused(code, "x")
+
+    socket = await open_with(world, Misspelt)
+    assert await socket.close_code() == 4403
+    assert "A close code is one of RFC 6455" in caplog.text
 
 
 async def test_a_hook_may_deny_before_accepting(world: World) -> None:
@@ -403,6 +472,7 @@ async def test_without_a_rate_nobody_is_held_back(world: World) -> None:
         ("burst", None, "is a whole number above 0; got NoneType"),
         ("max_message_bytes", -1, "must be above 0"),
         ("max_message_bytes", None, "is a whole number above 0; got NoneType"),
+        ("grace", 1e300, "must be at most 2147483647; got 1e+300"),
         ("max_queue_bytes", 0, "is a whole number above 0; got 0"),
         ("max_queue_messages", "many", "is a whole number above 0; got 'many'"),
         ("when_slow", "oldest", "is one of 'close', 'drop_oldest', 'latest'; got 'oldest'"),
@@ -508,9 +578,34 @@ async def test_a_consumer_that_fails_closes_with_1011_and_leaves(
     assert await bob.receive() == "next"
 
 
-async def test_a_message_it_can_not_send_is_its_own_failure(world: World) -> None:
+class Strict(OpenConsumer):
+    """Takes no long note."""
+
+    async def on_message(self, data: str | bytes) -> None:
+        if len(data) > 5:
+            raise Refused(4000, "a note is short")
+        await super().on_message(data)
+
+
+async def test_a_message_may_be_refused_with_a_code_of_its_own(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = await world.join("ann", consumer=Strict)
+    ann.send_nowait("short")
+    ann.send_nowait("a long note")
+    with pytest.raises(Closed) as closed:
+        await ann.receive()
+    assert (closed.value.code, closed.value.reason) == (4000, "a note is short")
+    await ann.ended()
+    await world.settled()
+    assert (left_of(world).reason, left_of(world).code) == ("close", 4000)
+    assert "failed" not in caplog.text
+
+
+@pytest.mark.parametrize("asked", ["bad", "bad close"])
+async def test_a_message_it_can_not_send_is_its_own_failure(world: World, asked: str) -> None:
     ann = await world.join("ann", consumer=Echo)
-    ann.send_nowait("bad")
+    ann.send_nowait(asked)
     assert await ann.close_code() == 1011
     await ann.ended()
     await world.settled()

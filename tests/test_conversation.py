@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from django_hub import conversation
+from django_hub import conversation, workers
 from django_hub.api import hub_broadcast, hub_member, hub_send, hub_update
 from django_hub.consumers import HubConsumer
 from django_hub.entries import Entry, Kind
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Refused, Unavailable
 from django_hub.messages import Close, Json
 from tests.apps import EVENTS, World
 from tests.apps import world as world
@@ -361,6 +361,80 @@ async def test_a_close_is_told_before(world: World, word: str, code: int, return
         closing = await talk.next("closing")
         assert (closing["code"], closing["reconnect"]) == (code, returns)
     assert await talk.socket.close_code() == code
+
+
+async def test_who_asks_is_told_that_the_handler_failed_also_after_a_drop(world: World) -> None:
+    gate = asyncio.Event()
+
+    async def fail(event: Event) -> None:
+        if isinstance(event, Message):
+            if event.data == "later":
+                await gate.wait()
+            raise ValueError("a secret of the server's")
+
+    world.desk.handler = fail
+    talk = Talk(world)
+    await talk.come()
+    talk.say(type="message", id=1, data="nobody asks")
+    talk.say(type="request", id=2, data="now")
+    failed = await talk.next("refused")
+    expected = {"type": "refused", "code": 1011, "reason": "the handler failed"}
+    assert failed == {**expected, "id": 2, "direct": 1}
+    talk.say(type="request", id=3, data="later")
+    while (await talk.next("ack"))["id"] != 3:
+        pass
+    await talk.drop()
+    await until(lambda: Lost in kinds(world) or gate.set())
+    await talk.back(direct=1)
+    assert await talk.next("refused") == {**expected, "id": 3, "direct": 2}
+    assert len(await until(lambda: dead_letters(world, 3))) == 3
+
+
+async def dead_letters(world: World, count: int) -> list[Any]:
+    letters = await world.store.dead_letters("lobby")
+    return letters if len(letters) >= count else []
+
+
+async def test_a_failure_that_can_not_be_told_is_logged(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(event: Event) -> None:
+        if isinstance(event, Message):
+            raise ValueError("asked to")
+
+    async def away(event: Message) -> bool:
+        raise Unavailable("no store now")
+
+    monkeypatch.setattr(workers, "send_failure", away)
+    world.desk.handler = fail
+    talk = Talk(world)
+    hello = await talk.come()
+    talk.say(type="request", id=1, data="x")
+    (letter,) = await until(lambda: dead_letters(world, 1))
+    assert letter.error == "ValueError: asked to"
+    assert (
+        f"{hello['client']} in hub lobby is not told that its request failed: no store now" in caplog.text
+    )
+
+
+@pytest.mark.parametrize("reconnect", [True, False, None])
+async def test_a_refusal_of_a_message_says_whether_to_come_back(
+    world: World, reconnect: bool | None
+) -> None:
+    class Strict(Room):
+        async def on_message(self, data: str | bytes) -> None:
+            raise Refused(4000, f"no {data!r}", reconnect=reconnect)
+
+    talk = Talk(world, Strict)
+    await talk.come()
+    talk.say(type="message", id=1, data="note")
+    closing = await talk.next("closing", "ack")
+    assert (closing["code"], closing["reason"], closing["reconnect"]) == (
+        4000,
+        "no 'note'",
+        bool(reconnect),
+    )
+    assert await talk.socket.close_code() == 4000
 
 
 async def test_a_hub_that_closes_all_tells_them(world: World) -> None:

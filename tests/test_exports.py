@@ -145,3 +145,15 @@ def test_a_refusal_says_its_code_and_reason():
     assert (refused.code, refused.reason) == (4403, "members only")
     assert str(refused) == "refused with 4403: members only"
     assert str(django_hub.Refused(4403)) == "refused with 4403"
+
+
+@pytest.mark.parametrize("code", ["4000", 99, 1005, 1006, 1015, 2999, 5000, True, 4000.0, None])
+def test_a_refusal_with_a_code_that_can_not_be_said_is_refused_where_it_is_made(code):
+    with pytest.raises(django_hub.InvalidMessage, match=r"close code is one of RFC 6455.*; got "):
+        django_hub.Refused(code, "x")
+
+
+@pytest.mark.parametrize("reason", [None, b"x", 5, "half \ud800"])
+def test_so_is_one_with_such_a_reason(reason):
+    with pytest.raises(django_hub.InvalidMessage, match="A close reason is text"):
+        django_hub.Refused(4000, reason)

@@ -22,12 +22,16 @@ class Room:
     def __init__(self) -> None:
         self.done: list[Any] = []
         self.error: BaseException | None = None
-        self.handling = Handling(self.handle, "some-events", Room)
+        self.failed: list[Event] = []
+        self.handling = Handling(self.handle, self.fails, "some-events", Room)
 
     async def handle(self, event: Event) -> None:
         self.done.append(event)
         if self.error is not None:
             raise self.error
+
+    async def fails(self, event: Event) -> None:
+        self.failed.append(event)
 
 
 @pytest.fixture
@@ -87,6 +91,7 @@ async def test_a_handler_that_fails_is_counted_and_told(room: Room, connected: A
     with pytest.raises(ValueError, match="bug"):
         await room.handling(SAID)
     assert told == [SAID, (SAID, room.error)]
+    assert room.failed == [SAID]
     assert tallies.failures["some-events", "message"] == before + 1
 
 
@@ -102,7 +107,7 @@ async def test_a_worker_that_ends_is_no_failure_and_its_event_is_not_told_of(
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
-    assert (told, tallies.failures) == ([], before)
+    assert (told, room.failed, tallies.failures) == ([], [], before)
 
 
 async def test_a_member_of_a_dead_server_is_counted_where_its_left_is_handled(room: Room) -> None:

@@ -39,6 +39,11 @@ def test_it_can_stand_in_a_handshake(anna: User) -> None:
     assert re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", hub_ticket(anna, "a hub / ümlaut"))
 
 
+def test_who_is_not_in_the_database_gets_none() -> None:
+    with pytest.raises(TypeError, match="for a user who is logged in, and in the database; got <User: >"):
+        hub_ticket(User(), "lobby")
+
+
 async def test_it_is_another_hubs_or_none(anna: User) -> None:
     assert (await refusal(hub_ticket(anna, "garden"))).reason == "the ticket is another hub's"
     good = hub_ticket(anna, "lobby")

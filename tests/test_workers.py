@@ -1,6 +1,8 @@
 """HubEvents: its hooks, other messages on its channel, and what is wrong with a worker beside memory."""
 
 import asyncio
+import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -145,6 +147,26 @@ async def test_a_handler_that_fails_leaves_a_dead_letter_and_the_next_follows(
     await until(lambda: done(world))
     (letter,) = await world.store.dead_letters("lobby")
     assert letter.error == "ValueError: asked to"
+
+
+async def test_asyncios_debug_mode_names_the_hub_whose_handler_blocks(
+    world: World, mail: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Blocking(HubEvents):
+        async def hub_message(self, event: Message) -> None:
+            time.sleep(0.15)  # noqa: ASYNC251 (what it is about)
+
+    asyncio.get_running_loop().set_debug(True)
+    worker = Worker(Blocking())
+    await mail("hi")
+    worker.tell(WAKE_LOBBY)
+    await until(lambda: "hub lobby" in caplog.text)
+    (told,) = [record.getMessage() for record in caplog.records if "hub lobby" in record.getMessage()]
+    assert re.search(r"Executing <Task .*name='hub lobby'.* took 0\.\d+ seconds", told)
+    await leave(world)
+    worker.tell(WAKE_LOBBY)
+    await until(lambda: done(world))
+    await worker.stop()
 
 
 async def test_handle_can_be_wrapped_around_every_event(world: World, mail: Any) -> None:

@@ -14,13 +14,21 @@ def connect(host: dict[str, Any]) -> Redis:
 
     It connects with its first command. Raises `ImproperlyConfigured` for what is no host.
     """
+    match host:
+        case {"address": address} if not isinstance(address, str):
+            raise _no_host(f"its address is a text; got {type(address).__name__}")
+        case {} if not host:
+            raise _no_host("it is empty")
     try:
         pool = create_pool({**host, "decode_responses": True})
     except (ValueError, TypeError, KeyError) as error:
-        # It is told what is wrong and not which address: there may be a password in it.
-        raise ImproperlyConfigured(
-            "A Redis host, of the channel layer or of DJANGO_HUB['STORE'], is none: "
-            f"{type(error).__name__}: {error}. "
-            'Write it as {"address": "redis://localhost:6379/0", "socket_timeout": 15}.'
-        ) from error
+        raise _no_host(f"{type(error).__name__}: {error}") from error
     return Redis(connection_pool=pool)
+
+
+def _no_host(why: str) -> ImproperlyConfigured:
+    # It is told what is wrong and not which address: there may be a password in it.
+    return ImproperlyConfigured(
+        f"A Redis host, of the channel layer or of DJANGO_HUB['STORE'], is none: {why}. "
+        'Write it as {"address": "redis://localhost:6379/0", "socket_timeout": 15}.'
+    )

@@ -11,7 +11,18 @@ from typing import Any, NoReturn, Self
 from channels.routing import get_default_application
 
 from django_hub import closes
-from django_hub.client_session import SUBPROTOCOL, Ack, Hello, HubClosed, Present, Received, Reply, Session
+from django_hub.client_session import (
+    SUBPROTOCOL,
+    Ack,
+    Hello,
+    HubClosed,
+    HubRefused,
+    Present,
+    Received,
+    Reply,
+    Session,
+    Turned,
+)
 from django_hub.testing import watch
 from django_hub.testing.scopes import websocket_scope
 from django_hub.testing.sockets import AsgiSocket
@@ -75,6 +86,7 @@ class HubCommunicator:
         self._items: deque[Any] = deque()
         self._acknowledged = 0
         self._replies: dict[int, Any] = {}
+        self._turned: dict[int, HubRefused] = {}
         self._end: HubClosed | None = None
         self.subprotocol: str | None = None
 
@@ -186,10 +198,11 @@ class HubCommunicator:
             return
         number = self._session.submit("message", data)
         self._write()
-        await self._heard(lambda: self._acknowledged >= number, self._timeout)
+        await self._taken(number, lambda: self._acknowledged >= number, self._timeout)
 
     async def request(self, data: Any, timeout: float | None = None) -> Any:
-        """Send a request of ``hub.v1``, and wait for the handler's `Message.reply`."""
+        """Send a request of ``hub.v1``, and wait for the handler's `Message.reply`. Raises what the handler
+        does, and `HubRefused` where the client may not send."""
         self._socket()
         if self._session is None:
             raise TypeError(
@@ -197,7 +210,8 @@ class HubCommunicator:
             )
         number = self._session.submit("request", data)
         self._write()
-        await self._heard(lambda: number in self._replies, self._timeout if timeout is None else timeout)
+        wait = self._timeout if timeout is None else timeout
+        await self._taken(number, lambda: number in self._replies, wait)
         return self._replies.pop(number)
 
     async def receive(self, timeout: float | None = None) -> Any:
@@ -237,6 +251,12 @@ class HubCommunicator:
             return end
         raise AssertionError("unreachable")
 
+    async def _taken(self, number: int, done: Callable[[], bool], timeout: float) -> None:
+        """Read until it is done, or the message of this number is refused."""
+        await self._heard(lambda: number in self._turned or done(), timeout)
+        if number in self._turned:
+            raise self._turned.pop(number)
+
     async def _heard(self, done: Callable[[], bool], timeout: float) -> None:
         """Read until it is done."""
         loop = asyncio.get_running_loop()
@@ -271,6 +291,10 @@ class HubCommunicator:
                     self._replies[number] = data
                 case Received(data=data):
                     self._items.append(data)
+                case Turned(number=number, error=error):
+                    if error.code == closes.FAILED:
+                        self._watching().raise_failure()
+                    self._turned[number] = error
                 case item:
                     self._items.append(item)
 

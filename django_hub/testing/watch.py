@@ -93,7 +93,7 @@ class Watch(logging.Handler):
 
         def noted_direct(sender: Sender, process: str, entry: Entry, client_id: str = "") -> Sending:
             # Without a client's name it is the package's own: a Close, a change of meta.
-            if client_id:
+            if client_id and entry.kind is Kind.MESSAGE:
                 self.sent.append(sent_of(entry, client_id))
             return direct(sender, process, entry, client_id)
 

@@ -143,6 +143,19 @@ test("what the server does not take is refused, and it stays", async (t) => {
   assert.equal(hub.state, "online");
 });
 
+test("a request whose handler failed is refused after its acknowledgement, once", async (t) => {
+  const { hub, next } = await meet(t);
+  const request = hub.request(1);
+  const connection = await next();
+  await connection.greet();
+  connection.say({ type: "ack", id: 1 });
+  connection.say({ type: "refused", id: 1, direct: 3, code: 1011, reason: "the handler failed" });
+  await assert.rejects(request, (error) => error instanceof HubRefused && error.code === 1011);
+  connection.socket.close(4408);
+  const again = await next();
+  assert.equal((await again.next()).direct, 3);
+});
+
 test("each connection brings a ticket of its own", async (t) => {
   let count = 0;
   const offers = [];

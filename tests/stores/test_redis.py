@@ -1,8 +1,10 @@
 """The contract on the Redis store, with a real server; and what is its own."""
 
 import asyncio
+import dataclasses
 import gc
 import time
+from dataclasses import replace
 
 import pytest
 from channels.layers import InMemoryChannelLayer
@@ -10,16 +12,29 @@ from channels.layers import InMemoryChannelLayer
 from django_hub.bells import Bells
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import Layer
-from django_hub.limits import Limits
+from django_hub.limits import MOST, Limits
 from django_hub.service import HubService
 from django_hub.stores.hosts import connect
 from django_hub.stores.ops import Commit, Lease, Outcome
 from django_hub.stores.redis import RedisStore
+from django_hub.stores.visits import Place, Score, Visit
 from tests.live.servers import MS, eventually, free_port, valkey
-from tests.stores.contract import StoreContract, join, leave, limits_for, post, read, say, told
-from tests.stores.contract_logs import LogContract
+from tests.stores.contract import (
+    StoreContract,
+    claim,
+    commit,
+    join,
+    leave,
+    letter_of,
+    limits_for,
+    post,
+    read,
+    say,
+    told,
+)
+from tests.stores.contract_logs import LogContract, say_to
 from tests.stores.contract_marks import MarkContract
-from tests.stores.contract_sessions import SessionContract
+from tests.stores.contract_sessions import SessionContract, lose
 from tests.stores.contract_surveys import SurveyContract
 from tests.stores.contract_visits import VisitContract
 
@@ -61,6 +76,33 @@ async def test_scripts_that_the_server_forgot_are_loaded_again(redis, store):
     await redis.script_flush()
     await store.apply([join(client="bob")])
     assert await store.count("lobby") == 2
+
+
+async def test_the_greatest_limits_are_carried_out(redis):
+    store = RedisStore(
+        redis,
+        "test",
+        Limits(**{field.name: MOST for field in dataclasses.fields(Limits)}),
+    )
+    await store.beat("p1")
+    (number,) = await store.publish([say_to()])
+    assert (await store.create("big", None, MOST, MOST)).history_ttl == MOST
+    await store.publish([say_to("big")])
+    assert len((await store.history("big", 0)).items) == 1
+    assert number == (await store.positions(["lobby"]))["lobby"]
+    ops = [replace(join(connection="s.1"), grace=float(MOST)), post(1, connection="s.1"), lose()]
+    assert (await store.apply(ops)).outcomes == [Outcome.DONE] * 3
+    score = Score("ann", MOST, MOST)
+    assert await store.visit("p1", {}, [Visit((Place("ann", MOST),), (score,))]) == [None]
+    held = await claim(store)
+    assert read(held) == ["+ann", "ann: 1", "~ann read"]
+    assert await store.renew([("lobby", held.token)]) == [True]
+    dead = letter_of(held.batch[0].position, time.time())
+    assert (await commit(store, held, dead=[dead])).lease is not Lease.DAMAGED
+    assert await store.dead_letters("lobby") == [dead]
+    assert await store.reap() == []
+    assert await store.unclaimed() == []
+    await store.close()
 
 
 async def test_an_emptied_server_begins_another_epoch(redis, store):

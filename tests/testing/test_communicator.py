@@ -13,6 +13,7 @@ from django_hub.testing import (
     PresenceChange,
     clean_hubs,
     drain,
+    refute_sent,
 )
 from tests.testing.garden import EchoConsumer, GardenConsumer
 
@@ -191,6 +192,17 @@ async def test_who_was_lost_does_not_outlive_the_hubs():
         with pytest.raises(HubClosed, match="1006"):
             await ann.send("x")
         await ann.close()
+
+
+async def test_a_request_whose_handler_fails_raises_what_the_handler_did():
+    async with HubCommunicator("/ws/rose/?ann", subprotocols=HUB_V1) as ann:
+        await drain()
+        ann.received()
+        with pytest.raises(ValueError, match="the handler broke"):
+            await ann.request("fail")
+        await drain()
+        refute_sent("ann", hub="rose")
+        assert ann.received() == []
 
 
 async def test_no_answer_to_a_request():

@@ -68,7 +68,10 @@ export class HubError extends Error {}
 export class HubTimeout extends HubError {}
 /** Too much waits for its acknowledgement; this message was not taken. */
 export class HubQueueFull extends HubError {}
-/** The hub did not take this message, and never will: this client may not send (4403). It stays connected. */
+/**
+ * The hub did not take this message, and never will: this client may not send (4403). Or it took this request, and its
+ * handler failed (1011). It stays connected.
+ */
 export class HubRefused extends HubError {
   constructor(code: number, reason: string);
   code: number;

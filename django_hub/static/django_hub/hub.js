@@ -188,7 +188,6 @@ export class Hub {
     else if (frame.type === "hello") this.#hello(frame);
     else if (frame.type === "closing") this.#closing = frame;
     else if (frame.type === "ack") this.#outbox.acknowledge(frame.id);
-    else if (frame.type === "refused") this.#refused(frame);
     else if (frame.type === "resync") {
       Object.assign(this.#known, { epoch: frame.epoch, seq: frame.seq });
       this.#emit("resync", () => ({ reason: frame.reason ?? "" }));
@@ -227,7 +226,9 @@ export class Hub {
   }
 
   /** @param {Fields} frame */
-  #deliver({ type, id, data, seq, direct, event, member }) {
+  #deliver(frame) {
+    const { type, id, data, seq, direct, event, member } = frame;
+    if (type === "refused") this.#refused(frame);
     if (type === "message") this.#emit("message", () => ({ data, seq, direct }));
     if (type === "reply") {
       this.#requests.get(id)?.resolve(data);
@@ -241,7 +242,7 @@ export class Hub {
     }
   }
 
-  /** The server did not take it and never will. @param {Fields} frame */
+  /** The server did not take it and never will, or its handler failed. @param {Fields} frame */
   #refused({ id, code, reason = "" }) {
     const error = new HubRefused(code, reason);
     this.#outbox.refuse(id, error);

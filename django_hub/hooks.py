@@ -1,0 +1,30 @@
+"""Hooks: the methods of a consumer that a project writes, and we await."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Final
+
+#: So long, in seconds, those that decide on a client may take together.
+DECIDED_WITHIN: Final = 10.0
+
+
+def require_async(cls: type, names: Iterable[str]) -> None:
+    """Raises `TypeError` for a method of these that can't be awaited: called, it would fail each time."""
+    for name in names:
+        if not inspect.iscoroutinefunction(getattr(cls, name)):
+            raise TypeError(f"{cls.__name__}.{name} must be 'async def'.")
+
+
+def require_answer(hook: str, answer: object) -> bool:
+    """What the hook said. Raises `TypeError` for neither True nor False: a coroutine that was not awaited
+    is true, and so is ``"no"``."""
+    if isinstance(answer, bool):
+        return answer
+    if inspect.iscoroutine(answer):
+        answer.close()
+    raise TypeError(
+        f"{hook}() must return True or False; got {type(answer).__name__}: {answer!r:.80}. "
+        "Is an 'await' missing, or a bool(...)?"
+    )
