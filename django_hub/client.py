@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from django_hub.backoff import waits
 from django_hub.client_session import (
-    PING,
     SILENT,
     Ack,
     BadFrame,
@@ -154,9 +153,10 @@ class HubClient:
         self._left = True
         self._finish(HubClosed(1000))
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            if not self._task.cancelling():  # a second one would cut its farewell short
+                self._task.cancel()
+            # Not `await self._task`: that would end like our caller's own cancellation.
+            await asyncio.wait([self._task])
 
     async def __aenter__(self) -> HubClient:
         try:
@@ -233,7 +233,7 @@ class HubClient:
         """One connection from its opening to its end: code and reason."""
         from websockets.exceptions import ConnectionClosed
 
-        from django_hub.client_socket import opened
+        from django_hub.client_socket import closed, opened
 
         socket = await opened(self._url, self._headers, self._patience)
         if isinstance(socket, tuple):
@@ -244,7 +244,7 @@ class HubClient:
         except ConnectionClosed as error:
             code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
         finally:
-            await socket.close(code if code in (1000, SILENT) else 1000, reason)
+            await closed(socket, code if code in (1000, SILENT) else 1000, reason)
         return code, reason
 
     async def _listen(self, socket: ClientConnection) -> tuple[int, str]:
@@ -263,7 +263,9 @@ class HubClient:
                 except TimeoutError:
                     if loop.time() >= silent_at:
                         return SILENT, "nothing heard"
-                    await socket.send(PING)
+                    # By the writer: a line that takes no more must not keep us from seeing that it is dead.
+                    self._session.ping()
+                    self._to_write.set()
                     silent_at = min(silent_at, loop.time() + 1.5 * heartbeat)
                     ping_at = loop.time() + heartbeat
                     continue

@@ -158,11 +158,13 @@ class Session:
         self._kept: dict[int, Frame] = {}
         self._bytes = 0
         self._to_write: deque[int] = deque()
+        self._ping = False
         self._closing: dict[str, Any] | None = None
 
     def connect(self) -> str:
         """The first frame of a new connection."""
         self._closing = None
+        self._ping = False
         self._to_write.clear()
         return _dump({"type": "connect", **self._known})
 
@@ -187,8 +189,15 @@ class Session:
         frame = self._kept.pop(number, "")
         self._bytes -= len(frame.encode() if isinstance(frame, str) else frame)
 
+    def ping(self) -> None:
+        """One is due: it goes before what waits."""
+        self._ping = True
+
     def next_frame(self) -> Frame | None:
         """What is to be written next on this connection, after hello; None where all has been."""
+        if self._ping:
+            self._ping = False
+            return PING
         while self._to_write:
             frame = self._kept.get(self._to_write.popleft())
             if frame is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -12,6 +13,8 @@ from django_hub.client_session import SUBPROTOCOL
 
 # HTTP answers to a handshake after which another may go well.
 _RETURNS = frozenset({408, 425, 429})
+# Seconds. The protocol has its own heartbeats, and one that is silent is not worth a long farewell.
+_FAREWELL = 1.0
 
 
 async def opened(
@@ -24,9 +27,8 @@ async def opened(
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             additional_headers=headers,
             open_timeout=patience,
-            # The protocol has its own heartbeats, and one that is silent is not worth a long farewell.
             ping_interval=None,
-            close_timeout=1.0,
+            close_timeout=_FAREWELL,
             max_size=None,
         )
     except InvalidStatus as error:
@@ -36,6 +38,18 @@ async def opened(
     except (OSError, EOFError, InvalidHandshake) as error:
         return 1006, repr(error)
     if socket.subprotocol != SUBPROTOCOL:
-        await socket.close()
+        await closed(socket, 1000, "")
         return 4406, f"the server does not speak {SUBPROTOCOL}"
     return socket
+
+
+async def closed(socket: ClientConnection, code: int, reason: str) -> None:
+    """Say so to the server, and be rid of the socket: within a second, at once where this is cancelled."""
+    try:
+        # The time-out of `close` begins when its frame is written: on a dead line it never is.
+        async with asyncio.timeout(_FAREWELL):
+            await socket.close(code, reason)
+    except TimeoutError:
+        pass
+    finally:
+        socket.transport.abort()

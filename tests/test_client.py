@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from http import HTTPStatus
 
 import pytest
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
+from django_hub import client_socket
 from django_hub.client import (
     HubClosed,
     HubQueueFull,
@@ -405,3 +408,47 @@ async def test_where_there_is_no_room_it_takes_its_time(site, monkeypatch):
         await peer.greet()
         monkeypatch.undo()
     assert max(slept) >= 30 / 8
+
+
+async def test_a_dead_line_is_noticed_also_while_it_takes_no_more(site):
+    async with online(site, hello={"heartbeat": 100 * MS}, max_queue_bytes=2**26) as (hub, peer):
+        peer.socket.transport.pause_reading()
+        # More than the buffers between the two ends hold.
+        sending = [asyncio.create_task(hub.send(os.urandom(100_000))) for _ in range(200)]
+        async with asyncio.timeout(5000 * MS):
+            again = await site.next()
+            await again.greet()
+        for dead in (peer, again):
+            dead.drop()
+        for task in sending:
+            task.cancel()
+        await asyncio.wait(sending)
+
+
+async def test_who_closes_it_may_be_cancelled_meanwhile(site):
+    async with online(site) as (hub, peer):
+        peer.socket.transport.pause_reading()  # the farewell is not answered
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(50 * MS):
+                await hub.close()
+        await hub.close()
+        assert hub._task.cancelled()
+        peer.drop()
+
+
+async def test_no_socket_is_left_where_the_program_ends_during_the_farewell(site, monkeypatch):
+    opened = []
+
+    async def open_(*args, real=client_socket.opened):
+        opened.append(await real(*args))
+        return opened[-1]
+
+    monkeypatch.setattr(client_socket, "opened", open_)
+    async with online(site) as (hub, peer):
+        peer.socket.transport.pause_reading()
+        closing = asyncio.create_task(hub.close())
+        await eventually(lambda: opened[0].state is State.CLOSING)
+        hub._task.cancel()  # as asyncio.run does at its end
+        await closing
+        assert opened[0].transport.is_closing()
+        peer.drop()
