@@ -22,9 +22,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from django_hub import closes
 from django_hub.backoff import waits
 from django_hub.client_session import (
-    SILENT,
     Ack,
     BadFrame,
     Hello,
@@ -172,8 +172,7 @@ class HubClient:
         except BaseException:
             await self.close()
             raise
-        if self._end is not None:
-            raise self._end
+        self._check()
         return self
 
     async def __aexit__(
@@ -187,15 +186,20 @@ class HubClient:
     async def __anext__(self) -> Item:
         """The next item, in the hub's order. Ends after `close`; `HubClosed` where the server closed."""
         while not self._items:
-            if self._end is not None:
-                raise StopAsyncIteration if self._left else self._end
+            if self._left:
+                raise StopAsyncIteration
+            self._check()
             self._arrived.clear()
             await self._arrived.wait()
         return self._items.popleft()
 
-    def _submit(self, kind: Any, data: Any) -> int:
+    def _check(self) -> None:
+        """Raises `HubClosed` where it is: a new one each time, for a traceback grows with each raise."""
         if self._end is not None:
-            raise self._end
+            raise HubClosed(self._end.code, self._end.reason) from self._end.__cause__
+
+    def _submit(self, kind: Any, data: Any) -> int:
+        self._check()
         number = self._session.submit(kind, data)
         self._to_write.set()
         return number
@@ -225,7 +229,7 @@ class HubClient:
     def _ran(self, task: asyncio.Task[None]) -> None:
         # A bug, or a URL that can't be one: whoever waits is told, instead of waiting for ever.
         if not task.cancelled() and (error := task.exception()) is not None:
-            end = HubClosed(1006, repr(error))
+            end = HubClosed(closes.BROKEN, repr(error))
             end.__cause__ = error
             self._finish(end)
 
@@ -242,9 +246,10 @@ class HubClient:
         try:
             code, reason = await self._listen(socket)
         except ConnectionClosed as error:
-            code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
+            code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (closes.BROKEN, "")
         finally:
-            await closed(socket, code if code in (1000, SILENT) else 1000, reason)
+            # With SILENT it leaves a connection it will replace: the server keeps its place for its grace.
+            await closed(socket, code if code == closes.SILENT else 1000, reason)
         return code, reason
 
     async def _listen(self, socket: ClientConnection) -> tuple[int, str]:
@@ -262,7 +267,7 @@ class HubClient:
                         frame = await socket.recv()
                 except TimeoutError:
                     if loop.time() >= silent_at:
-                        return SILENT, "nothing heard"
+                        return closes.SILENT, "nothing heard"
                     # By the writer: a line that takes no more must not keep us from seeing that it is dead.
                     self._session.ping()
                     self._to_write.set()
@@ -274,7 +279,7 @@ class HubClient:
                 try:
                     heard = self._session.read(frame)
                 except BadFrame as error:
-                    return SILENT, str(error)
+                    return closes.SILENT, str(error)
                 for told in heard:
                     if isinstance(told, Hello):
                         heartbeat = told.heartbeat

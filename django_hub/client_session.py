@@ -12,18 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from django_hub import closes
 from django_hub.exceptions import HubError
 
 SUBPROTOCOL = "hub.v1"
-# With this code a client leaves a connection it will replace: the server keeps its place for its grace.
-SILENT = 4408
 PING = '{"type":"ping"}'
 
-_BAD_TOKEN = 4401
-# There is no room: whoever comes back at once makes it worse.
-_CROWDED = frozenset({4430, 4431, 4432, 4433, 4434})
-# The server may take the client again after these. After any other code it would refuse it again.
-_RETURNS = _CROWDED | {1001, 1005, 1006, 1011, 1012, 1013, 1014, 4008, _BAD_TOKEN, SILENT, 4429}
 # What the frames of the server must have. Other types may come with a later version; they are ignored.
 _FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "hello": {
@@ -239,11 +233,11 @@ class Session:
             code, reason = self._closing["code"], str(self._closing.get("reason", ""))
             again = self._closing["reconnect"]
         else:
-            again = code in _RETURNS and (code != _BAD_TOKEN or "token" in self._known)
+            again = code in closes.RETURNING and (code != closes.BAD_TOKEN or "token" in self._known)
         if not again:
             return HubClosed(code, reason)
-        self.crowded = code in _CROWDED
-        if code == _BAD_TOKEN:
+        self.crowded = code in closes.CROWDED
+        if code == closes.BAD_TOKEN:
             # A new client then; it can still have the hub's broadcasts that it missed.
             self._known = {name: self._known[name] for name in ("epoch", "seq") if name in self._known}
         return None

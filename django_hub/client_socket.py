@@ -9,6 +9,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
+from django_hub import closes
 from django_hub.client_session import SUBPROTOCOL
 
 # HTTP answers to a handshake after which another may go well.
@@ -34,12 +35,12 @@ async def opened(
     except InvalidStatus as error:
         status = error.response.status_code
         refused = 400 <= status < 500 and status not in _RETURNS
-        return (4403 if refused else 1006), f"HTTP status {status}"
+        return (closes.FORBIDDEN if refused else closes.BROKEN), f"HTTP status {status}"
     except (OSError, EOFError, InvalidHandshake) as error:
-        return 1006, repr(error)
+        return closes.BROKEN, repr(error)
     if socket.subprotocol != SUBPROTOCOL:
         await closed(socket, 1000, "")
-        return 4406, f"the server does not speak {SUBPROTOCOL}"
+        return closes.UNKNOWN_SUBPROTOCOL, f"the server does not speak {SUBPROTOCOL}"
     return socket
 
 

@@ -452,3 +452,14 @@ async def test_no_socket_is_left_where_the_program_ends_during_the_farewell(site
         await closing
         assert opened[0].transport.is_closing()
         peer.drop()
+
+
+async def test_each_who_asks_a_closed_one_gets_an_exception_of_its_own(site):
+    async with online(site) as (hub, peer):
+        await peer.end(4403)
+        raised = []
+        for asks in (lambda _: anext(hub), hub.send, hub.request, lambda _: anext(hub)):
+            with pytest.raises(HubClosed, match="closed with 4403: why") as closed:
+                await asks(1)
+            raised.append(closed.value)
+        assert len({id(error) for error in raised}) == len(raised)
