@@ -1,6 +1,6 @@
 """A client of hubs for Python programs: ``pip install django-hub[client]``.
 
-    async with hub_connect("wss://example.org/ws/room/", headers={"Cookie": ...}) as hub:
+    async with hub_connect("wss://example.org/ws/room/", headers={"Cookie": "sessionid=..."}) as hub:
         await hub.send({"text": "hello"})
         async for item in hub:
             match item:
@@ -9,16 +9,18 @@
                 case PresenceChange(event=event, member=member): ...
 
 It comes back when its connection is lost, until it is closed, as the same member where the server still
-knows it, and gets what it missed.
+knows it, and gets what it missed. A try that failed is a line in the log: the first of a row a warning, the
+others INFO.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,7 @@ from django_hub.client_session import (
     Session,
     Turned,
 )
+from django_hub.logs import get_logger
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -58,6 +61,8 @@ __all__ = [
     "hub_connect",
 ]
 
+logger = get_logger(__name__)
+
 _STEADY = 10.0  # seconds; a connection that lasted this long starts the waits anew
 
 
@@ -65,6 +70,7 @@ def hub_connect(
     url: str,
     *,
     headers: Mapping[str, str] | None = None,
+    ticket: Callable[[], Awaitable[str]] | None = None,
     first: float = 0.5,
     most: float = 30.0,
     patience: float = 15.0,
@@ -74,7 +80,12 @@ def hub_connect(
 ) -> HubClient:
     """A client for ``async with``, which enters when the hub has said hello, however many tries it takes.
 
-    ``headers`` go with each handshake. Between two tries it waits a random time below a bound that doubles
+    ``headers`` go with each handshake. Where no ``Origin`` is among them it is that of ``url``, as in a
+    page of the site: Channels' `AllowedHostsOriginValidator` takes nobody without. ``ticket`` is awaited
+    before each connection, for a consumer with ``ticket_required``: a ticket of the server's `hub_ticket`,
+    which is good once. Where it fails, that counts as a connection that failed.
+
+    Between two tries it waits a random time below a bound that doubles
     from ``first`` to ``most`` seconds, longer where there was no room; a connection has ``patience``
     seconds to say hello. ``max_queue`` messages of ``max_queue_bytes`` may wait for their acknowledgement,
     and ``max_items`` for the program: of one that reads too slowly they are all dropped, and a `Resync`
@@ -82,7 +93,8 @@ def hub_connect(
 
     Raises `HubClosed` where the server refuses for good.
     """
-    return HubClient(url, headers, (first, most), patience, Session(max_queue, max_queue_bytes), max_items)
+    session = Session(max_queue, max_queue_bytes)
+    return HubClient(url, headers, ticket, (first, most), patience, session, max_items)
 
 
 class HubClient:
@@ -92,13 +104,17 @@ class HubClient:
         self,
         url: str,
         headers: Mapping[str, str] | None,
+        ticket: Callable[[], Awaitable[str]] | None,
         bounds: tuple[float, float],
         patience: float,
         session: Session,
         max_items: int,
     ) -> None:
         self._url = url
+        # Users, passwords and tokens are nobody's business who reads the log.
+        self._shown = url.partition("?")[0].rpartition("@")[2]
         self._headers = dict(headers or {})
+        self._ticket = ticket
         self._bounds = bounds
         self._patience = patience
         self._session = session
@@ -214,16 +230,21 @@ class HubClient:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         times = waits(*self._bounds)
+        level = logging.WARNING
         while True:
             began = loop.time()
-            end = self._session.ended(*await self._connection())
-            if end is not None:
+            end, again = self._session.ended(*await self._connection())
+            if not again:
                 return self._finish(end)
             if loop.time() - began > _STEADY:
                 times = waits(*self._bounds)
+                level = logging.WARNING
             wait = next(times)
             if self._session.crowded:
                 wait = max(wait, self._bounds[1] * random.uniform(1 / 8, 1 / 4))  # noqa: S311
+            told = "No connection to %s: %d %s; tries again in %.1f s"
+            logger.log(level, told, self._shown, end.code, end.reason, wait)
+            level = logging.INFO
             await asyncio.sleep(wait)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
@@ -239,7 +260,7 @@ class HubClient:
 
         from django_hub.client_socket import closed, opened
 
-        socket = await opened(self._url, self._headers, self._patience)
+        socket = await opened(self._url, self._headers, self._ticket, self._patience)
         if isinstance(socket, tuple):
             return socket
         code, reason = 1000, ""
@@ -254,12 +275,16 @@ class HubClient:
 
     async def _listen(self, socket: ClientConnection) -> tuple[int, str]:
         """Reads until there is nothing more to hear; raises ConnectionClosed where the server closed."""
+        from websockets.exceptions import ConnectionClosed
+
         loop = asyncio.get_running_loop()
         heartbeat = self._patience
         ping_at = float("inf")
         silent_at = loop.time() + self._patience
         writer: asyncio.Task[None] | None = None
-        await socket.send(self._session.connect())
+        # One that is refused at once is told why before it has said anything: that is still to be read.
+        with contextlib.suppress(ConnectionClosed):
+            await socket.send(self._session.connect())
         try:
             while True:
                 try:

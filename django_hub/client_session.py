@@ -227,20 +227,18 @@ class Session:
                 return [self._changed(fields["event"], _present(fields["member"]))]
         return []
 
-    def ended(self, code: int, reason: str) -> HubClosed | None:
-        """The connection ended so: the error with which all is over; None where the client is to return."""
+    def ended(self, code: int, reason: str) -> tuple[HubClosed, bool]:
+        """The connection ended so: what that means, and whether the client is to return."""
         if self._closing is not None:
             code, reason = self._closing["code"], str(self._closing.get("reason", ""))
             again = self._closing["reconnect"]
         else:
             again = code in closes.RETURNING and (code != closes.BAD_TOKEN or "token" in self._known)
-        if not again:
-            return HubClosed(code, reason)
         self.crowded = code in closes.CROWDED
-        if code == closes.BAD_TOKEN:
+        if again and code == closes.BAD_TOKEN:
             # A new client then; it can still have the hub's broadcasts that it missed.
             self._known = {name: self._known[name] for name in ("epoch", "seq") if name in self._known}
-        return None
+        return HubClosed(code, reason), again
 
     def _hello(self, fields: Mapping[str, Any]) -> list[Hello | Reply | Ack | Turned | Item]:
         seq, direct = fields["seq"], fields["direct"]

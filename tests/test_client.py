@@ -71,6 +71,7 @@ class Site:
         self.peers = asyncio.Queue()
         self.url = ""
         self.headers = []
+        self.origin = ""
 
     async def next(self):
         return await self.peers.get()
@@ -89,7 +90,8 @@ async def site():
         await socket.wait_closed()
 
     async with serve(meet, "127.0.0.1", 0, subprotocols=["hub.v1"]) as server:
-        site.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        site.url, site.origin = f"ws://{host}/", f"http://{host}"
         yield site
 
 
@@ -463,3 +465,52 @@ async def test_each_who_asks_a_closed_one_gets_an_exception_of_its_own(site):
                 await asks(1)
             raised.append(closed.value)
         assert len({id(error) for error in raised}) == len(raised)
+
+
+@pytest.mark.parametrize(("headers", "origin"), [({}, None), ({"origin": "https://a.example"},) * 2])
+async def test_it_comes_from_the_site_itself_where_it_says_nothing_else(site, headers, origin):
+    async with online(site, headers=headers):
+        assert site.headers[0].get_all("Origin") == [origin["origin"] if origin else site.origin]
+
+
+async def test_each_connection_brings_a_ticket_of_its_own(site):
+    made = iter(["t1", OSError("no ticket now"), "<title>Log in</title>", "", None, "t6"])
+
+    async def ticket():
+        match next(made):
+            case OSError() as error:
+                raise error
+            case text:
+                return text
+
+    async with online(site, ticket=ticket) as (_, peer):
+        peer.drop()
+        await (await site.next()).greet()
+        offers = [headers["Sec-WebSocket-Protocol"] for headers in site.headers]
+        assert offers == ["hub.v1, hub.ticket.t1", "hub.v1, hub.ticket.t6"]
+
+
+async def test_a_ticket_that_is_late_is_none(site, caplog):
+    async def ticket(late=iter([True, False])):  # noqa: B008
+        if next(late):
+            await asyncio.Event().wait()
+        return "t"
+
+    async with online(site, ticket=ticket, patience=50 * MS):
+        assert "no ticket came: TimeoutError" in caplog.text
+
+
+async def test_each_try_that_fails_is_logged_and_the_first_of_a_row_is_a_warning(site, caplog):
+    caplog.set_level("INFO", "django_hub.client")
+    site.url = f"{site.url.replace('//', '//ann:secret@')}room/?token=secret"
+    async with online(site) as (_, peer):
+        await peer.end(1012)
+        peer = await site.next()
+        await peer.say({"type": "closing", "code": 4433, "reason": "the hub is full", "reconnect": True})
+        await peer.end(4433)
+        await (await site.next()).greet()
+    told = [record for record in caplog.records if record.name == "django_hub.client"]
+    assert [(record.levelname, record.getMessage().partition(";")[0]) for record in told] == [
+        ("WARNING", f"No connection to {site.origin[7:]}/room/: 1012 why"),
+        ("INFO", f"No connection to {site.origin[7:]}/room/: 4433 the hub is full"),
+    ]
