@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django_hub import closes
 from django_hub.backoff import waits
@@ -85,11 +86,10 @@ def hub_connect(
     before each connection, for a consumer with ``ticket_required``: a ticket of the server's `hub_ticket`,
     which is good once. Where it fails, that counts as a connection that failed.
 
-    Between two tries it waits a random time below a bound that doubles
-    from ``first`` to ``most`` seconds, longer where there was no room; a connection has ``patience``
-    seconds to say hello. ``max_queue`` messages of ``max_queue_bytes`` may wait for their acknowledgement,
-    and ``max_items`` for the program: of one that reads too slowly they are all dropped, and a `Resync`
-    tells it so.
+    Between two tries it waits a random time below a bound that doubles from ``first`` to ``most`` seconds,
+    longer where there was no room; a connection has ``patience`` seconds to say hello. ``max_queue``
+    messages of ``max_queue_bytes`` may wait for their acknowledgement, and ``max_items`` for the program:
+    of one that reads too slowly they are all dropped, and a `Resync` tells it so.
 
     Raises `HubClosed` where the server refuses for good.
     """
@@ -111,8 +111,6 @@ class HubClient:
         max_items: int,
     ) -> None:
         self._url = url
-        # Users, passwords and tokens are nobody's business who reads the log.
-        self._shown = url.partition("?")[0].rpartition("@")[2]
         self._headers = dict(headers or {})
         self._ticket = ticket
         self._bounds = bounds
@@ -243,7 +241,7 @@ class HubClient:
             if self._session.crowded:
                 wait = max(wait, self._bounds[1] * random.uniform(1 / 8, 1 / 4))  # noqa: S311
             told = "No connection to %s: %d %s; tries again in %.1f s"
-            logger.log(level, told, self._shown, end.code, end.reason, wait)
+            logger.log(level, told, _shown(self._url), end.code, end.reason, wait)
             level = logging.INFO
             await asyncio.sleep(wait)
 
@@ -359,3 +357,9 @@ class HubClient:
                 future.set_exception(HubClosed(end.code, end.reason))
         self._arrived.set()
         self._online.set()
+
+
+def _shown(url: str) -> str:
+    """Without user, password and tokens: they are nobody's business who reads the log."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] + parts.path

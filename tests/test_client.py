@@ -417,11 +417,13 @@ async def test_a_dead_line_is_noticed_also_while_it_takes_no_more(site):
         peer.socket.transport.pause_reading()
         # More than the buffers between the two ends hold.
         sending = [asyncio.create_task(hub.send(os.urandom(100_000))) for _ in range(200)]
-        async with asyncio.timeout(5000 * MS):
-            again = await site.next()
-            await again.greet()
-        for dead in (peer, again):
-            dead.drop()
+        try:
+            async with asyncio.timeout(5000 * MS):
+                again = await site.next()
+                await again.greet()
+        finally:
+            peer.drop()
+        again.drop()
         for task in sending:
             task.cancel()
         await asyncio.wait(sending)
@@ -502,7 +504,7 @@ async def test_a_ticket_that_is_late_is_none(site, caplog):
 
 async def test_each_try_that_fails_is_logged_and_the_first_of_a_row_is_a_warning(site, caplog):
     caplog.set_level("INFO", "django_hub.client")
-    site.url = f"{site.url.replace('//', '//ann:secret@')}room/?token=secret"
+    site.url = f"{site.url.replace('//', '//ann:secret@')}@room/?token=secret"
     async with online(site) as (_, peer):
         await peer.end(1012)
         peer = await site.next()
@@ -511,6 +513,6 @@ async def test_each_try_that_fails_is_logged_and_the_first_of_a_row_is_a_warning
         await (await site.next()).greet()
     told = [record for record in caplog.records if record.name == "django_hub.client"]
     assert [(record.levelname, record.getMessage().partition(";")[0]) for record in told] == [
-        ("WARNING", f"No connection to {site.origin[7:]}/room/: 1012 why"),
-        ("INFO", f"No connection to {site.origin[7:]}/room/: 4433 the hub is full"),
+        ("WARNING", f"No connection to {site.origin[7:]}/@room/: 1012 why"),
+        ("INFO", f"No connection to {site.origin[7:]}/@room/: 4433 the hub is full"),
     ]
