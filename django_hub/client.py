@@ -1,6 +1,6 @@
 """A client of hubs for Python programs: ``pip install django-hub[client]``.
 
-    async with hub_connect("wss://example.org/ws/room/", headers={"Cookie": ...}) as hub:
+    async with hub_connect("wss://example.org/ws/room/", headers={"Cookie": "sessionid=..."}) as hub:
         await hub.send({"text": "hello"})
         async for item in hub:
             match item:
@@ -9,23 +9,25 @@
                 case PresenceChange(event=event, member=member): ...
 
 It comes back when its connection is lost, until it is closed, as the same member where the server still
-knows it, and gets what it missed.
+knows it, and gets what it missed. A try that failed is a line in the log: the first of a row a warning, the
+others INFO.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from django_hub import closes
 from django_hub.backoff import waits
 from django_hub.client_session import (
-    PING,
-    SILENT,
     Ack,
     BadFrame,
     Hello,
@@ -42,6 +44,7 @@ from django_hub.client_session import (
     Session,
     Turned,
 )
+from django_hub.logs import get_logger
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -59,6 +62,8 @@ __all__ = [
     "hub_connect",
 ]
 
+logger = get_logger(__name__)
+
 _STEADY = 10.0  # seconds; a connection that lasted this long starts the waits anew
 
 
@@ -66,6 +71,7 @@ def hub_connect(
     url: str,
     *,
     headers: Mapping[str, str] | None = None,
+    ticket: Callable[[], Awaitable[str]] | None = None,
     first: float = 0.5,
     most: float = 30.0,
     patience: float = 15.0,
@@ -75,15 +81,20 @@ def hub_connect(
 ) -> HubClient:
     """A client for ``async with``, which enters when the hub has said hello, however many tries it takes.
 
-    ``headers`` go with each handshake. Between two tries it waits a random time below a bound that doubles
-    from ``first`` to ``most`` seconds, longer where there was no room; a connection has ``patience``
-    seconds to say hello. ``max_queue`` messages of ``max_queue_bytes`` may wait for their acknowledgement,
-    and ``max_items`` for the program: of one that reads too slowly they are all dropped, and a `Resync`
-    tells it so.
+    ``headers`` go with each handshake. Where no ``Origin`` is among them it is that of ``url``, as in a
+    page of the site: Channels' `AllowedHostsOriginValidator` takes nobody without. ``ticket`` is awaited
+    before each connection, for a consumer with ``ticket_required``: a ticket of the server's `hub_ticket`,
+    which is good once. Where it fails, that counts as a connection that failed.
+
+    Between two tries it waits a random time below a bound that doubles from ``first`` to ``most`` seconds,
+    longer where there was no room; a connection has ``patience`` seconds to say hello. ``max_queue``
+    messages of ``max_queue_bytes`` may wait for their acknowledgement, and ``max_items`` for the program:
+    of one that reads too slowly they are all dropped, and a `Resync` tells it so.
 
     Raises `HubClosed` where the server refuses for good.
     """
-    return HubClient(url, headers, (first, most), patience, Session(max_queue, max_queue_bytes), max_items)
+    session = Session(max_queue, max_queue_bytes)
+    return HubClient(url, headers, ticket, (first, most), patience, session, max_items)
 
 
 class HubClient:
@@ -93,6 +104,7 @@ class HubClient:
         self,
         url: str,
         headers: Mapping[str, str] | None,
+        ticket: Callable[[], Awaitable[str]] | None,
         bounds: tuple[float, float],
         patience: float,
         session: Session,
@@ -100,6 +112,7 @@ class HubClient:
     ) -> None:
         self._url = url
         self._headers = dict(headers or {})
+        self._ticket = ticket
         self._bounds = bounds
         self._patience = patience
         self._session = session
@@ -154,9 +167,10 @@ class HubClient:
         self._left = True
         self._finish(HubClosed(1000))
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            if not self._task.cancelling():  # a second one would cut its farewell short
+                self._task.cancel()
+            # Not `await self._task`: that would end like our caller's own cancellation.
+            await asyncio.wait([self._task])
 
     async def __aenter__(self) -> HubClient:
         try:
@@ -172,8 +186,7 @@ class HubClient:
         except BaseException:
             await self.close()
             raise
-        if self._end is not None:
-            raise self._end
+        self._check()
         return self
 
     async def __aexit__(
@@ -187,15 +200,20 @@ class HubClient:
     async def __anext__(self) -> Item:
         """The next item, in the hub's order. Ends after `close`; `HubClosed` where the server closed."""
         while not self._items:
-            if self._end is not None:
-                raise StopAsyncIteration if self._left else self._end
+            if self._left:
+                raise StopAsyncIteration
+            self._check()
             self._arrived.clear()
             await self._arrived.wait()
         return self._items.popleft()
 
-    def _submit(self, kind: Any, data: Any) -> int:
+    def _check(self) -> None:
+        """Raises `HubClosed` where it is: a new one each time, for a traceback grows with each raise."""
         if self._end is not None:
-            raise self._end
+            raise HubClosed(self._end.code, self._end.reason) from self._end.__cause__
+
+    def _submit(self, kind: Any, data: Any) -> int:
+        self._check()
         number = self._session.submit(kind, data)
         self._to_write.set()
         return number
@@ -210,22 +228,27 @@ class HubClient:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         times = waits(*self._bounds)
+        level = logging.WARNING
         while True:
             began = loop.time()
-            end = self._session.ended(*await self._connection())
-            if end is not None:
+            end, again = self._session.ended(*await self._connection())
+            if not again:
                 return self._finish(end)
             if loop.time() - began > _STEADY:
                 times = waits(*self._bounds)
+                level = logging.WARNING
             wait = next(times)
             if self._session.crowded:
                 wait = max(wait, self._bounds[1] * random.uniform(1 / 8, 1 / 4))  # noqa: S311
+            told = "No connection to %s: %d %s; tries again in %.1f s"
+            logger.log(level, told, _shown(self._url), end.code, end.reason, wait)
+            level = logging.INFO
             await asyncio.sleep(wait)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         # A bug, or a URL that can't be one: whoever waits is told, instead of waiting for ever.
         if not task.cancelled() and (error := task.exception()) is not None:
-            end = HubClosed(1006, repr(error))
+            end = HubClosed(closes.BROKEN, repr(error))
             end.__cause__ = error
             self._finish(end)
 
@@ -233,28 +256,33 @@ class HubClient:
         """One connection from its opening to its end: code and reason."""
         from websockets.exceptions import ConnectionClosed
 
-        from django_hub.client_socket import opened
+        from django_hub.client_socket import closed, opened
 
-        socket = await opened(self._url, self._headers, self._patience)
+        socket = await opened(self._url, self._headers, self._ticket, self._patience)
         if isinstance(socket, tuple):
             return socket
         code, reason = 1000, ""
         try:
             code, reason = await self._listen(socket)
         except ConnectionClosed as error:
-            code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
+            code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (closes.BROKEN, "")
         finally:
-            await socket.close(code if code in (1000, SILENT) else 1000, reason)
+            # With SILENT it leaves a connection it will replace: the server keeps its place for its grace.
+            await closed(socket, code if code == closes.SILENT else 1000, reason)
         return code, reason
 
     async def _listen(self, socket: ClientConnection) -> tuple[int, str]:
         """Reads until there is nothing more to hear; raises ConnectionClosed where the server closed."""
+        from websockets.exceptions import ConnectionClosed
+
         loop = asyncio.get_running_loop()
         heartbeat = self._patience
         ping_at = float("inf")
         silent_at = loop.time() + self._patience
         writer: asyncio.Task[None] | None = None
-        await socket.send(self._session.connect())
+        # One that is refused at once is told why before it has said anything: that is still to be read.
+        with contextlib.suppress(ConnectionClosed):
+            await socket.send(self._session.connect())
         try:
             while True:
                 try:
@@ -262,8 +290,10 @@ class HubClient:
                         frame = await socket.recv()
                 except TimeoutError:
                     if loop.time() >= silent_at:
-                        return SILENT, "nothing heard"
-                    await socket.send(PING)
+                        return closes.SILENT, "nothing heard"
+                    # By the writer: a line that takes no more must not keep us from seeing that it is dead.
+                    self._session.ping()
+                    self._to_write.set()
                     silent_at = min(silent_at, loop.time() + 1.5 * heartbeat)
                     ping_at = loop.time() + heartbeat
                     continue
@@ -272,7 +302,7 @@ class HubClient:
                 try:
                     heard = self._session.read(frame)
                 except BadFrame as error:
-                    return SILENT, str(error)
+                    return closes.SILENT, str(error)
                 for told in heard:
                     if isinstance(told, Hello):
                         heartbeat = told.heartbeat
@@ -327,3 +357,9 @@ class HubClient:
                 future.set_exception(HubClosed(end.code, end.reason))
         self._arrived.set()
         self._online.set()
+
+
+def _shown(url: str) -> str:
+    """Without user, password and tokens: they are nobody's business who reads the log."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] + parts.path

@@ -13,18 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from django_hub import closes
 from django_hub.exceptions import HubError
 
 SUBPROTOCOL = "hub.v1"
-# With this code a client leaves a connection it will replace: the server keeps its place for its grace.
-SILENT = 4408
 PING = '{"type":"ping"}'
 
-_BAD_TOKEN = 4401
-# There is no room: whoever comes back at once makes it worse.
-_CROWDED = frozenset({4430, 4431, 4432, 4433, 4434})
-# The server may take the client again after these. After any other code it would refuse it again.
-_RETURNS = _CROWDED | {1001, 1005, 1006, 1011, 1012, 1013, 1014, 4008, _BAD_TOKEN, SILENT, 4429}
 # What the frames of the server must have. Other types may come with a later version; they are ignored.
 _FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "hello": {
@@ -166,11 +160,13 @@ class Session:
         self._kept: dict[int, Frame] = {}
         self._bytes = 0
         self._to_write: deque[int] = deque()
+        self._ping = False
         self._closing: dict[str, Any] | None = None
 
     def connect(self) -> str:
         """The first frame of a new connection."""
         self._closing = None
+        self._ping = False
         self._to_write.clear()
         return _dump({"type": "connect", **self._known})
 
@@ -195,8 +191,15 @@ class Session:
         frame = self._kept.pop(number, "")
         self._bytes -= len(frame.encode() if isinstance(frame, str) else frame)
 
+    def ping(self) -> None:
+        """One is due: it goes before what waits."""
+        self._ping = True
+
     def next_frame(self) -> Frame | None:
         """What is to be written next on this connection, after hello; None where all has been."""
+        if self._ping:
+            self._ping = False
+            return PING
         while self._to_write:
             frame = self._kept.get(self._to_write.popleft())
             if frame is not None:
@@ -232,21 +235,19 @@ class Session:
                 return [self._changed(fields["event"], _present(fields["member"]))]
         return []
 
-    def ended(self, code: int, reason: str) -> HubClosed | None:
-        """The connection ended so: the error with which all is over; None where the client is to return."""
+    def ended(self, code: int, reason: str) -> tuple[HubClosed, bool]:
+        """The connection ended so: what that means, and whether the client is to return."""
         if self._closing is not None:
             code, reason = self._closing["code"], str(self._closing.get("reason", ""))
             again = self._closing["reconnect"]
         else:
-            again = code in _RETURNS and (code != _BAD_TOKEN or "token" in self._known)
-        if not again:
-            return HubClosed(code, reason)
-        self.crowded = code in _CROWDED
-        if code == _BAD_TOKEN:
+            again = code in closes.RETURNING and (code != closes.BAD_TOKEN or "token" in self._known)
+        self.crowded = code in closes.CROWDED
+        if again and code == closes.BAD_TOKEN:
             # A new client then; it can still have the hub's broadcasts that it missed.
             heard = {name: self._known[name] for name in ("epoch", "seq") if name in self._known}
             self._known = _newcomer() | heard
-        return None
+        return HubClosed(code, reason), again
 
     def _hello(self, fields: Mapping[str, Any]) -> list[Hello | Reply | Ack | Turned | Item]:
         seq, direct = fields["seq"], fields["direct"]

@@ -114,7 +114,8 @@ class HubConsumer(Access, AsyncConsumer):
     grace: ClassVar[float] = 15.0
     #: Show clients who is in the hub, and each change: see `docs/reference/protocol.md`.
     presence: ClassVar[bool] = False
-    #: The client shows every so many seconds that it is there; silent for 2.5 times that, it is lost.
+    #: The client shows every so many seconds that it is there; silent for 2.5 times that, it is lost. Not
+    #: less than 25 for pages: Chrome wakes one that is hidden once a minute.
     heartbeat: ClassVar[float] = 25.0
 
     #: The hub's name and the client's id: set before `on_message` is called.

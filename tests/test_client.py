@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import re
 import sys
 from http import HTTPStatus
@@ -10,7 +11,9 @@ from http import HTTPStatus
 import pytest
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
+from django_hub import client_socket
 from django_hub.client import (
     HubClosed,
     HubQueueFull,
@@ -69,6 +72,7 @@ class Site:
         self.peers = asyncio.Queue()
         self.url = ""
         self.headers = []
+        self.origin = ""
 
     async def next(self):
         return await self.peers.get()
@@ -87,7 +91,8 @@ async def site():
         await socket.wait_closed()
 
     async with serve(meet, "127.0.0.1", 0, subprotocols=["hub.v1"]) as server:
-        site.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        site.url, site.origin = f"ws://{host}/", f"http://{host}"
         yield site
 
 
@@ -446,3 +451,109 @@ async def test_where_there_is_no_room_it_takes_its_time(site, monkeypatch):
         await peer.greet()
         monkeypatch.undo()
     assert max(slept) >= 30 / 8
+
+
+async def test_a_dead_line_is_noticed_also_while_it_takes_no_more(site):
+    async with online(site, hello={"heartbeat": 100 * MS}, max_queue_bytes=2**26) as (hub, peer):
+        peer.socket.transport.pause_reading()
+        # More than the buffers between the two ends hold.
+        sending = [asyncio.create_task(hub.send(os.urandom(100_000))) for _ in range(200)]
+        try:
+            async with asyncio.timeout(5000 * MS):
+                again = await site.next()
+                await again.greet()
+        finally:
+            peer.drop()
+        again.drop()
+        for task in sending:
+            task.cancel()
+        await asyncio.wait(sending)
+
+
+async def test_who_closes_it_may_be_cancelled_meanwhile(site):
+    async with online(site) as (hub, peer):
+        peer.socket.transport.pause_reading()  # the farewell is not answered
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(50 * MS):
+                await hub.close()
+        await hub.close()
+        assert hub._task.cancelled()
+        peer.drop()
+
+
+async def test_no_socket_is_left_where_the_program_ends_during_the_farewell(site, monkeypatch):
+    opened = []
+
+    async def open_(*args, real=client_socket.opened):
+        opened.append(await real(*args))
+        return opened[-1]
+
+    monkeypatch.setattr(client_socket, "opened", open_)
+    async with online(site) as (hub, peer):
+        peer.socket.transport.pause_reading()
+        closing = asyncio.create_task(hub.close())
+        await eventually(lambda: opened[0].state is State.CLOSING)
+        hub._task.cancel()  # as asyncio.run does at its end
+        await closing
+        assert opened[0].transport.is_closing()
+        peer.drop()
+
+
+async def test_each_who_asks_a_closed_one_gets_an_exception_of_its_own(site):
+    async with online(site) as (hub, peer):
+        await peer.end(4403)
+        raised = []
+        for asks in (lambda _: anext(hub), hub.send, hub.request, lambda _: anext(hub)):
+            with pytest.raises(HubClosed, match="closed with 4403: why") as closed:
+                await asks(1)
+            raised.append(closed.value)
+        assert len({id(error) for error in raised}) == len(raised)
+
+
+@pytest.mark.parametrize(("headers", "origin"), [({}, None), ({"origin": "https://a.example"},) * 2])
+async def test_it_comes_from_the_site_itself_where_it_says_nothing_else(site, headers, origin):
+    async with online(site, headers=headers):
+        assert site.headers[0].get_all("Origin") == [origin["origin"] if origin else site.origin]
+
+
+async def test_each_connection_brings_a_ticket_of_its_own(site):
+    made = iter(["t1", OSError("no ticket now"), "<title>Log in</title>", "", None, "t6"])
+
+    async def ticket():
+        match next(made):
+            case OSError() as error:
+                raise error
+            case text:
+                return text
+
+    async with online(site, ticket=ticket) as (_, peer):
+        peer.drop()
+        await (await site.next()).greet()
+        offers = [headers["Sec-WebSocket-Protocol"] for headers in site.headers]
+        assert offers == ["hub.v1, hub.ticket.t1", "hub.v1, hub.ticket.t6"]
+
+
+async def test_a_ticket_that_is_late_is_none(site, caplog):
+    async def ticket(late=iter([True, False])):  # noqa: B008
+        if next(late):
+            await asyncio.Event().wait()
+        return "t"
+
+    async with online(site, ticket=ticket, patience=50 * MS):
+        assert "no ticket came: TimeoutError" in caplog.text
+
+
+async def test_each_try_that_fails_is_logged_and_the_first_of_a_row_is_a_warning(site, caplog):
+    caplog.set_level("INFO", "django_hub.client")
+    site.url = f"{site.url.replace('//', '//ann:secret@')}@room/?token=secret"
+    async with online(site) as (_, peer):
+        await peer.end(1012)
+        peer = await site.next()
+        await peer.say({"type": "closing", "code": 4433, "reason": "the hub is full", "reconnect": True})
+        await peer.end(4433)
+        await (await site.next()).greet()
+    told = [record for record in caplog.records if record.name == "django_hub.client"]
+    assert [(record.levelname, record.getMessage().partition(";")[0]) for record in told] == [
+        ("WARNING", f"No connection to {site.origin[7:]}/@room/: 1012 why"),
+        ("INFO", f"No connection to {site.origin[7:]}/@room/: 4433 the hub is full"),
+    ]

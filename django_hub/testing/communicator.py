@@ -268,13 +268,11 @@ class HubCommunicator:
 
     def _take(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "websocket.close":
-            code, reason = message.get("code", 1000), message.get("reason") or ""
+            end = HubClosed(message.get("code", 1000), message.get("reason") or "")
             if self._session is not None:
-                # None where the client may return: the code says so, too.
-                end = self._session.ended(code, reason)
-                code, reason = (end.code, end.reason) if end else (code, reason)
-            self._end = HubClosed(code, reason)
-            if code == closes.FAILED:
+                end, _ = self._session.ended(end.code, end.reason)
+            self._end = end
+            if end.code == closes.FAILED:
                 self._watching().raise_failure()
             return
         frame = message["text"] if message.get("text") is not None else message["bytes"]

@@ -172,6 +172,18 @@ test("each connection brings a ticket of its own", async (t) => {
   assert.deepEqual(offers, [["hub.v1", "hub.ticket.t1"], ["hub.v1", "hub.ticket.t3"]]);
 });
 
+test("what can't be a ticket is none, and the state says so", async (t) => {
+  const tickets = [undefined, "", "<title>Log in</title>", "t4"];
+  const offers = [];
+  const ticket = () => tickets.shift();
+  const { events, next } = await meet(t, { ticket }, (protocols) => { offers.push([...protocols]); return "hub.v1"; });
+  await (await next()).greet();
+  assert.deepEqual(offers, [["hub.v1", "hub.ticket.t4"]]);
+  const why = named(events, "state").filter(({ state: now }) => now === "waiting").map(({ code, reason }) => [code, reason]);
+  const none = "no ticket came: a ticket is what the server's hub_ticket returns; got";
+  assert.deepEqual(why, [[1006, `${none} undefined`], [1006, `${none} nothing`], [1006, `${none} <title>Log in</title>`]]);
+});
+
 test("a ticket that comes after close opens nothing", async (t) => {
   let give = () => {};
   const { hub, events } = await meet(t, { ticket: () => new Promise((resolve) => { give = resolve; }) });
@@ -376,7 +388,48 @@ test("where there is no room it takes its time", async (t) => {
     await state(hub, "waiting");
   }
   const waits = named(events, "state").filter(({ state: now }) => now === "waiting");
-  assert.deepEqual(waits.map(({ until }) => until), [0, 10, 20]);
+  assert.deepEqual(waits.map(({ until, code }) => [until, code]), [[0, 4429], [10, 4431], [20, 4432]]);
+});
+
+test("where there is no room, who looks again makes no haste", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const { seen } = open(t, "visible");
+  const { hub, events, next } = await meet(t, { most: 0.8 });
+  const connection = await next();
+  connection.say({ type: "closing", code: 4433, reason: "the hub is full", reconnect: true });
+  connection.socket.close(4433);
+  const { until, code, reason } = await state(hub, "waiting");
+  assert.deepEqual([code, reason], [4433, "the hub is full"]);
+  for (let n = 0; n < 5; n++) seen();
+  assert.equal(hub.state, "waiting");
+  await (await next()).greet();
+  assert.ok(Date.now() >= until - 1);
+  assert.equal(named(events, "state").filter(({ state: now }) => now === "connecting").length, 1);
+});
+
+test("a line that is dead when somebody looks again is given up within five seconds", async (t) => {
+  const { seen } = open(t, "visible");
+  const { hub, next } = await meet(t);
+  const connection = await next();
+  await connection.greet();
+  await state(hub, "online");
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  seen();
+  assert.deepEqual(await connection.next(), { type: "ping" });
+  const heard = event(hub, "message");
+  connection.say({ data: "alive" });
+  await heard;
+  t.mock.timers.tick(5000);
+  assert.equal(hub.state, "online");
+  seen();
+  t.mock.timers.tick(4000);
+  seen(); // that is no new patience
+  t.mock.timers.tick(999);
+  assert.equal(hub.state, "online");
+  t.mock.timers.tick(1);
+  assert.equal(hub.state, "waiting");
+  t.mock.timers.tick(50);
+  await next();
 });
 
 test("a listener that fails does not hold up the others, and one taken off hears no more", async (t) => {
@@ -413,16 +466,47 @@ test("close() leaves at once and for good", async (t) => {
   assert.equal((await connection.closed).code, 1000);
 });
 
+test("a listener that closes it hears nothing after that", async (t) => {
+  const { hub, events, next } = await meet(t);
+  const told = [];
+  hub.on("state", ({ state: now }) => now === "online" && hub.close());
+  hub.on("state", ({ state: now }) => told.push(now));
+  const connection = await next();
+  await connection.greet({ recovered: "no", presence: [member("a")] });
+  await connection.closed;
+  assert.deepEqual(events.map(([name, { state: now }]) => `${name} ${now}`), ["state online", "state closed"]);
+  assert.deepEqual(told, ["closed"]);
+});
+
+test("where no socket can be made it is over at once, and nothing is left that tries", async () => {
+  let made = 0;
+  class WebSocket {
+    constructor() {
+      made += 1;
+      throw new SyntaxError("not here");
+    }
+  }
+  assert.throws(() => connect("ws://localhost/", { WebSocket, patience: 0.001, first: 0.001, most: 0.001 }), SyntaxError);
+  const hub = connect("ws://localhost/", { WebSocket, ticket: () => "t", patience: 0.001, first: 0.001, most: 0.001 });
+  assert.deepEqual(await state(hub, "closed"), { state: "closed", code: 1006, reason: "no socket can be made: not here" });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(made, 2);
+});
+
 test("a URL that can't be one is refused at once", () => {
+  const ticket = () => assert.fail("no ticket is needed");
   assert.throws(() => connect("nowhere"), TypeError);
+  assert.throws(() => connect("ftp://localhost/", { WebSocket: class {}, ticket }), /is ws\(s\) or http\(s\); got ftp:/);
+  assert.throws(() => connect("ws://localhost/", { WebSocket: undefined, ticket }), /no WebSocket here/);
   assert.ok(new HubTimeout("x") instanceof HubError);
   assert.equal(connect.length, 2);
   assert.equal(typeof Hub, "function");
 });
 
-test("hidden or offline it takes its time, and returns at once when it is looked at", async (t) => {
+/** A page around the next hubs, until the test is over. */
+function open(t, visibilityState) {
   const page = new EventTarget();
-  page.visibilityState = "hidden";
+  page.visibilityState = visibilityState;
   const globals = {
     document: page,
     navigator: { onLine: true },
@@ -433,13 +517,18 @@ test("hidden or offline it takes its time, and returns at once when it is looked
   for (const [name, value] of Object.entries(globals)) {
     Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
   }
-  t.mock.method(Math, "random", () => 0.9);
-  const { hub, next } = await meet(t, { most: 1000 });
   t.after(() => before.forEach(([name, was]) => (was ? Object.defineProperty(globalThis, name, was) : delete globalThis[name])));
   const seen = () => {
     page.visibilityState = "visible";
     page.dispatchEvent(new Event("visibilitychange"));
   };
+  return { page, seen };
+}
+
+test("hidden or offline it takes its time, and returns at once when it is looked at", async (t) => {
+  t.mock.method(Math, "random", () => 0.9);
+  const { page, seen } = open(t, "hidden");
+  const { hub, next } = await meet(t, { most: 1000 });
 
   let waiting = state(hub, "waiting");
   let connection = await next();

@@ -12,7 +12,7 @@ hub.on("left", (member) => member.state === "gone");
 hub.on("presence", (groups) => groups.flatMap(({ user, metas }) => metas.map((member) => [user, member.meta.name])));
 hub.on("state", (event) => {
   if (event.state === "closed") return [event.code.toFixed(), event.reason.length];
-  if (event.state === "waiting" || event.state === "offline") return new Date(event.until);
+  if (event.state === "waiting" || event.state === "offline") return [new Date(event.until), event.code.toFixed(), event.reason];
   // @ts-expect-error: no code while it is online
   return event.code;
 });

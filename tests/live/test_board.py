@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Route
 
 from tests.live.boards import BoardPage, migrate
 from tests.live.browsing import PATIENCE
@@ -120,6 +121,25 @@ async def test_who_was_away_sees_what_the_others_did(server: WebServer, enter: E
         await eventually(lambda: bob.loads == 2, PATIENCE)
         await bob.note(2).locator(".vote").click()
         await ann.has_votes("0", "0", "2")
+
+
+@pytest.mark.heavy
+async def test_where_hands_were_while_the_board_was_loaded_is_old(server: WebServer, enter: Enter) -> None:
+    ann, bob, carol = await enter(server, "ann"), await enter(server, "bob"), await enter(server, "carol")
+    answer = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await answer.wait()
+        await route.continue_()
+
+    await bob.page.route("**/data/", late)
+    async with bob.page.expect_request("**/data/"):
+        await bob.page.reload()
+    await ann.page.hover("#sheet", position={"x": 400, "y": 500})
+    await carol.page.locator(".cursor", has_text="ann").wait_for()
+    answer.set()
+    await bob.note(2).wait_for()
+    assert await bob.page.locator(".cursor").count() == 0
 
 
 @pytest.mark.heavy

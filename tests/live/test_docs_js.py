@@ -15,7 +15,7 @@ from tests.pages import PAGES, ROOT, blocks
 SAYS = {
     "README.md": "hello",
     "docs/howto/from-socketio.md": "hello",
-    "docs/howto/groups.md": "loaded",
+    "docs/howto/groups.md": "loaded all there is",
     "docs/howto/presence.md": "is here",
 }
 
@@ -38,6 +38,10 @@ async def test_a_script_does_what_its_page_says(browser: Browser, page: str) -> 
     async with daphne("tests.live.shown:application", {"PAGE": page}) as server:
         for script in scripts(page):
             context = await browser.new_context()
+            # Where a page loads data the network fails at first, then the server.
+            await context.route("**/data/", lambda route: route.fulfill(body="all there is"))
+            await context.route("**/data/", lambda route: route.fulfill(status=502), times=1)
+            await context.route("**/data/", lambda route: route.abort(), times=1)
             tab = await context.new_page()
             said: list[str] = []
             errors: list[str] = []

@@ -17,6 +17,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from django_hub.client import HubClosed, hub_connect
 from tests.live.servers import ROOT, Broker, WebServer
 from tests.live.site import UNIT, Site
 
@@ -270,3 +271,24 @@ async def test_a_ticket_is_good_once_in_time_and_on_one_server(site: Site) -> No
             await socket.send('{"type":"connect"}')
     first = [json.loads(await socket.recv())["type"] for socket in sockets]
     assert sorted(first) == ["closing"] * 19 + ["hello"]
+
+
+async def test_a_program_comes_in_with_a_cookie_or_a_ticket_and_nobody_without(site: Site) -> None:
+    for number, server in enumerate(site.servers):
+        anna = await user(site, "anna", number)
+
+        async def ticket(anna: Browser = anna) -> str:
+            return await anna.get("/ticket/60/")
+
+        room, visitors = server.ws_url("/ws/room/"), server.ws_url("/visitors/room/")
+        ways: list[tuple[str, dict[str, Any]]] = [
+            (room, {"headers": {"Cookie": anna.cookie}}),
+            (visitors, {"headers": {"Origin": ELSEWHERE}, "ticket": ticket}),
+        ]
+        for url, how in ways:
+            async with hub_connect(url, **how) as hub:
+                await hub.send("hello")
+        for url, how in ((room, {}), (visitors, {"headers": {"Origin": ELSEWHERE}})):
+            with pytest.raises(HubClosed):
+                async with hub_connect(url, **how):
+                    pass

@@ -43,13 +43,23 @@ def test_rules_types_and_tests(copy):
     (packed,) = json.loads(
         run(copy, "npm", "pack", "--dry-run", "--json", "../../django_hub/static/django_hub")
     )
-    assert {file["path"] for file in packed["files"]} == {"hub.js", "hub.d.ts", "package.json"}
+    assert {file["path"] for file in packed["files"]} == {
+        "LICENSE",
+        "README.md",
+        "hub.d.ts",
+        "hub.js",
+        "package.json",
+    }
 
 
 def test_the_module_is_one_of_static_files():
     from django.contrib.staticfiles import finders
 
     assert Path(finders.find("django_hub/hub.js")) == MODULE / "hub.js"
+
+
+def test_its_licence_is_the_package_s():
+    assert (MODULE / "LICENSE").read_text() == (Path(__file__).parents[2] / "LICENSE").read_text()
 
 
 def test_its_version_is_the_package_s():

@@ -1,9 +1,3 @@
-/** Any value JSON has. */
-export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
-
-/** What can be sent: a JSON value, or bytes. Anything `JSON.stringify` takes goes as what it makes of it. */
-export type Data = unknown;
-
 export interface Options {
   /** Seconds: the bound of the first wait. It doubles with each failure up to `most`; the wait is random below it. */
   first?: number;
@@ -17,7 +11,7 @@ export interface Options {
   maxQueueBytes?: number;
   /**
    * Called before each connection, for a page of another origin: a ticket of the server's `hub_ticket`, which is good
-   * once. Where it fails, that counts as a connection that failed.
+   * once. Where it fails, or brings what can be none, that counts as a connection that failed (1006, with the reason).
    */
   ticket?: () => string | Promise<string>;
   /** The class of sockets, where it is not the global one (package "ws" in an old Node). */
@@ -54,8 +48,11 @@ export interface EventMap {
   presence: PresenceGroup[];
   state:
     | { state: "connecting" | "online" }
-    /** The next try comes `until` then (as of `Date.now()`). offline: the browser says that there is no network. */
-    | { state: "waiting" | "offline"; until: number }
+    /**
+     * The next try comes `until` then (as of `Date.now()`); `code` and `reason` are why this one failed: 4433, the hub is
+     * full. offline: the browser says that there is no network.
+     */
+    | { state: "waiting" | "offline"; until: number; code: number; reason: string }
     /** The end: by `close()`, or because the server said not to come back. */
     | { state: "closed"; code: number; reason: string };
   /** Broadcasts or direct messages were missed for good. Load the application's data anew; messages go on from here. */
@@ -87,7 +84,7 @@ export class HubClosed extends HubError {
 /**
  * Connects to a hub, and returns at once: what is sent before it is online waits.
  *
- * `url` may be relative to the page, and http(s). A URL that can't be one throws here.
+ * `url` may be relative to the page, and http(s). A URL that can't be one throws here, and where there is no WebSocket.
  */
 export function connect(url: string | URL, options?: Options): Hub;
 
@@ -95,8 +92,9 @@ export function connect(url: string | URL, options?: Options): Hub;
  * A connection to a hub that comes back when it is lost, until it is closed.
  *
  * It waits between two tries: exponentially, at random. While the page is hidden or the browser offline it takes its
- * time (up to `most`); when the page is seen again or the network is back it tries at once. Back in time it goes on as
- * the same member and gets what it missed, once and in order; else it says "resync".
+ * time (up to `most`); when the page is seen again or the network is back it tries at once (not where there was no room:
+ * 4430 to 4434), and a connection that is there must answer within 5 seconds. Back in time it goes on as the same member
+ * and gets what it missed, once and in order; else it says "resync".
  */
 export class Hub {
   constructor(url: string | URL, options?: Options);
@@ -104,29 +102,30 @@ export class Hub {
   readonly state: EventMap["state"]["state"];
   /** This client's id in the hub; null before the first hello. */
   readonly client: string | null;
-  /** Who is there, in the order of their coming; empty where the consumer has presence off. */
+  /** Who is there, in no particular order; empty where the consumer has presence off. */
   readonly presence: PresenceGroup[];
 
   /**
    * Calls `fn` at each event of that name, until the function that it returns is called. What a listener throws is
-   * reported, and holds up nobody. Call it in the same turn as `connect()`: then no event is missed.
+   * reported, and holds up nobody. After "closed" nothing comes. Call it in the same turn as `connect()`: then no event is missed.
    */
   on<Name extends keyof EventMap>(name: Name, fn: (event: EventMap[Name]) => void): () => void;
 
   /**
    * Resolves when the message is in the hub's mailbox. Messages arrive in the order of the calls, requests among them,
    * once each however often the connection breaks; where the server has forgotten this client meanwhile (4401) the
-   * unacknowledged ones may arrive twice. `data` is read now: a later change of it is not sent.
+   * unacknowledged ones may arrive twice. `data` is a JSON value, or whatever `JSON.stringify` makes one of, or bytes. It
+   * is read now: a later change of it is not sent.
    *
    * Rejects with HubQueueFull, with HubRefused, with HubClosed, or with TypeError where data is no JSON value.
    */
-  send(data: Data): Promise<void>;
+  send(data: unknown): Promise<void>;
 
   /**
    * Resolves with the reply. Rejects as `send` does, or with HubTimeout after `timeout` seconds (30); then it is not
    * sent, if it has not been.
    */
-  request(data: Data, options?: { timeout?: number }): Promise<any>;
+  request(data: unknown, options?: { timeout?: number }): Promise<any>;
 
   /**
    * Leaves the hub, for good. What was not acknowledged is rejected with HubClosed. The code is 1000 or one of 3000 to

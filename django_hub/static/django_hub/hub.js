@@ -11,6 +11,7 @@
 
 const SUBPROTOCOL = "hub.v1";
 const TICKET = "hub.ticket.";
+const GLANCE = 5; // seconds: who looks at the page again does not wait longer for a connection that may be dead
 const BAD_TOKEN = 4401;
 const NOT_SPOKEN = 4406;
 // With this code a client leaves a connection it will replace: the server keeps its place for the time of grace.
@@ -74,16 +75,20 @@ export class Hub {
   /** @type {any} Until hello, or until the next try. */ #timer;
   /** @type {any} */ #heart;
   /** @type {any} Runs from a ping until anything is heard. */ #silence;
+  /** @type {any} The same, since somebody looks again. */ #glance;
   #heartbeat = 0;
+  #crowded = false; // where it was refused for want of room
   #bound = 0; // of the next wait, in seconds
   #onlineSince = Infinity;
 
   /** @param {string | URL} url @param {Options} [options] */
   constructor(url, options = {}) {
     this.#url = new URL(url, globalThis.location?.href).href.replace(/^http/, "ws");
+    if (!/^wss?:/.test(this.#url)) throw new TypeError(`the URL of a hub is ws(s) or http(s); got ${this.#url}`);
     this.#options = {
       WebSocket: globalThis.WebSocket, first: 0.5, most: 30, patience: 15, maxQueue: 1000, maxQueueBytes: 2 ** 20, ...options,
     };
+    if (!this.#options.WebSocket) throw new TypeError('no WebSocket here; connect(url, { WebSocket }) takes that of package "ws"');
     this.#outbox = new Outbox(this.#options.maxQueue, this.#options.maxQueueBytes);
     this.#bound = this.#options.first;
     this.#open();
@@ -146,16 +151,19 @@ export class Hub {
 
   #open() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#drop("no hello came"), milliseconds(this.#options.patience));
-    const { ticket } = this.#options;
+    const { ticket, patience } = this.#options;
     if (!ticket) this.#openWith([SUBPROTOCOL]);
     else {
       const wanted = this.#wanted = {};
       const isWanted = () => this.#wanted === wanted; // else it was given up meanwhile
-      new Promise((resolve) => void resolve(ticket()))
-        .then((text) => void (isWanted() && this.#openWith([SUBPROTOCOL, `${TICKET}${text}`])))
-        .catch(() => void (isWanted() && this.#ended(1006, "no ticket came")));
+      new Promise((resolve) => void resolve(ticket())).then(checked)
+        .then(
+          (text) => void (isWanted() && this.#openWith([SUBPROTOCOL, `${TICKET}${text}`])),
+          (error) => void (isWanted() && this.#ended(1006, `no ticket came: ${error?.message ?? error}`)),
+        )
+        .catch((error) => this.#finish(1006, `no socket can be made: ${error.message}`));
     }
+    this.#timer = setTimeout(() => this.#drop("no hello came"), milliseconds(patience));
     this.#become({ state: "connecting" });
   }
 
@@ -180,8 +188,7 @@ export class Hub {
 
   /** @param {string | ArrayBuffer} data */
   #heard(data) {
-    clearTimeout(this.#silence);
-    this.#silence = undefined;
+    this.#calm();
     const frame = read(data);
     // Whatever it was, it may have been a message: the server is asked for it again.
     if (!frame) this.#drop("a frame that is no hub.v1");
@@ -262,6 +269,13 @@ export class Hub {
     this.#silence ??= setTimeout(() => this.#drop("nothing heard"), milliseconds(1.5 * this.#heartbeat));
   }
 
+  /** Something was heard, or nothing will be any more. */
+  #calm() {
+    clearTimeout(this.#silence);
+    clearTimeout(this.#glance);
+    this.#silence = this.#glance = undefined;
+  }
+
   /** @param {string} reason */
   #drop(reason) {
     const socket = this.#socket;
@@ -278,12 +292,13 @@ export class Hub {
     if (!(closing ? closing.reconnect : RETURNS.has(code) && !refused)) return this.#finish(code, reason);
     // A new client then; it can still have the hub's broadcasts that it missed.
     if (code === BAD_TOKEN) Object.assign(this.#known, { token: undefined, direct: undefined, nonce: nonce() });
-    this.#wait(CROWDED.has(code));
+    this.#wait(code, reason);
   }
 
-  /** @param {boolean} crowded */
-  #wait(crowded) {
+  /** @param {number} code @param {string} reason */
+  #wait(code, reason) {
     const { first, most } = this.#options;
+    const crowded = this.#crowded = CROWDED.has(code);
     const now = Date.now();
     // A connection that did not last is a failure too, or a server that is full would be asked for ever.
     if (now - this.#onlineSince > this.#bound * 1000) this.#bound = first;
@@ -295,14 +310,16 @@ export class Hub {
     const wait = share * milliseconds(offline || hidden() ? most : this.#bound);
     this.#bound = Math.min(2 * this.#bound, most);
     this.#timer = setTimeout(() => this.#open(), wait);
-    this.#become({ state: offline ? "offline" : "waiting", until: now + wait });
+    this.#become({ state: offline ? "offline" : "waiting", until: now + wait, code, reason });
   }
 
   /** Somebody looks again, or the network is back: what waits goes at once, and what seems alive is asked. */
   #wake = () => {
     if (hidden()) return;
-    if (this.state === "waiting" || this.state === "offline") this.#open();
-    else if (this.state === "online") this.#ping();
+    if (this.state === "online") {
+      this.#ping();
+      this.#glance ??= setTimeout(() => this.#drop("nothing heard"), milliseconds(GLANCE));
+    } else if ((this.state === "waiting" || this.state === "offline") && !this.#crowded) this.#open();
   };
 
   /** @param {number} code @param {string} reason */
@@ -319,10 +336,9 @@ export class Hub {
   }
 
   #disconnect() {
+    this.#calm();
     clearTimeout(this.#timer);
-    clearTimeout(this.#silence);
     clearInterval(this.#heart);
-    this.#silence = undefined;
     this.#socket = null;
     this.#wanted = null;
     this.#closing = null;
@@ -337,6 +353,7 @@ export class Hub {
   /** @template {keyof EventMap} Name @param {Name} name @param {() => EventMap[Name]} event made only if wanted */
   #emit(name, event) {
     for (const { fn } of [...(this.#listeners.get(name) ?? [])]) {
+      if (this.state === "closed" && event() !== this.#state) return; // a listener closed it: that was its last word
       try {
         fn(event());
       } catch (error) {
@@ -443,6 +460,13 @@ function read(data) {
 
 /** A secret by which the server knows this client until it has a token. */
 const nonce = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** As a subprotocol it is a token of HTTP; a page that asks to log in is none. @param {unknown} ticket */
+function checked(ticket) {
+  if (typeof ticket === "string" && /^[\w!#$%&'*+.^`|~-]+$/.test(ticket)) return ticket;
+  throw new TypeError(`a ticket is what the server's hub_ticket returns; got ${String(ticket).slice(0, 80) || "nothing"}`);
+}
+
 /** Who says that the network is back, or the page seen again. @returns {[EventTarget | undefined, string][]} */
 const signs = () => [[globalThis, "online"], [globalThis, "pageshow"], [globalThis.document, "visibilitychange"]];
 const hidden = () => globalThis.document?.visibilityState === "hidden";

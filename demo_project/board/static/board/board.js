@@ -98,7 +98,7 @@ sheet.addEventListener("pointermove", ({ clientX, clientY, pointerType }) => {
 const cursors = new Cursors(sheet);
 const newest = new Map(); // what → revision
 let loaded = null; // revision of the last load
-let waiting = null; // messages that came since a load began
+let waiting = null; // messages that came since a load began, but for moves, which are old when it is done
 
 function isNew(what, revision) {
   if (revision <= Math.max(loaded, newest.get(what) ?? 0)) return false;
@@ -121,8 +121,9 @@ const handlers = {
 };
 
 function take(message) {
-  if (waiting) waiting.push(message);
-  else handlers[message.type]?.(message);
+  if (waiting) {
+    if (message.type !== "moves") waiting.push(message);
+  } else handlers[message.type]?.(message);
 }
 
 async function load() {
