@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Hearing:
-    """``clock`` is the loop's; times are its seconds."""
+    """Times are the clock's, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
