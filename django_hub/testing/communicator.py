@@ -11,7 +11,18 @@ from typing import Any, NoReturn, Self
 from channels.routing import get_default_application
 
 from django_hub import closes
-from django_hub.client_session import SUBPROTOCOL, Ack, Hello, HubClosed, Present, Received, Reply, Session
+from django_hub.client_session import (
+    SUBPROTOCOL,
+    Ack,
+    Hello,
+    HubClosed,
+    HubRefused,
+    Present,
+    Received,
+    Reply,
+    Session,
+    Turned,
+)
 from django_hub.testing import watch
 from django_hub.testing.scopes import websocket_scope
 from django_hub.testing.sockets import AsgiSocket
@@ -75,6 +86,7 @@ class HubCommunicator:
         self._items: deque[Any] = deque()
         self._acknowledged = 0
         self._replies: dict[int, Any] = {}
+        self._refused: dict[int, HubRefused] = {}
         self._end: HubClosed | None = None
         self.subprotocol: str | None = None
 
@@ -177,8 +189,8 @@ class HubCommunicator:
     async def send(self, data: Any) -> None:
         """A raw client sends str and bytes as they are, all else as JSON, and waits for nothing.
 
-        A client of ``hub.v1`` sends a JSON value or bytes, and waits until that is in the hub's mailbox.
-        Raises `HubClosed` where the socket is closed.
+        A client of ``hub.v1`` sends a JSON value or bytes, and waits until that is in the hub's mailbox; it
+        raises `HubRefused` where the client may not send. Raises `HubClosed` where the socket is closed.
         """
         socket = self._socket()
         if self._session is None:
@@ -186,10 +198,14 @@ class HubCommunicator:
             return
         number = self._session.submit("message", data)
         self._write()
-        await self._heard(lambda: self._acknowledged >= number, self._timeout)
+        await self._answered(number, lambda: self._acknowledged >= number, self._timeout)
 
     async def request(self, data: Any, timeout: float | None = None) -> Any:
-        """Send a request of ``hub.v1``, and wait for the handler's `Message.reply`."""
+        """Send a request of ``hub.v1``, and wait for the handler's `Message.reply`.
+
+        Raises `HubRefused` where the client may not send, `HubClosed` where the socket is closed, and
+        `TimeoutError` after ``timeout`` seconds.
+        """
         self._socket()
         if self._session is None:
             raise TypeError(
@@ -197,7 +213,8 @@ class HubCommunicator:
             )
         number = self._session.submit("request", data)
         self._write()
-        await self._heard(lambda: number in self._replies, self._timeout if timeout is None else timeout)
+        wait = self._timeout if timeout is None else timeout
+        await self._answered(number, lambda: number in self._replies, wait)
         return self._replies.pop(number)
 
     async def receive(self, timeout: float | None = None) -> Any:
@@ -237,6 +254,12 @@ class HubCommunicator:
             return end
         raise AssertionError("unreachable")
 
+    async def _answered(self, number: int, done: Callable[[], bool], timeout: float) -> None:
+        """Read until it is, or that message is refused."""
+        await self._heard(lambda: number in self._refused or done(), timeout)
+        if (error := self._refused.pop(number, None)) is not None:
+            raise error
+
     async def _heard(self, done: Callable[[], bool], timeout: float) -> None:
         """Read until it is done."""
         loop = asyncio.get_running_loop()
@@ -269,6 +292,8 @@ class HubCommunicator:
                     self._acknowledged = max(self._acknowledged, number)
                 case Reply(number=number, data=data):
                     self._replies[number] = data
+                case Turned(number=number, error=error):
+                    self._refused[number] = error
                 case Received(data=data):
                     self._items.append(data)
                 case item:

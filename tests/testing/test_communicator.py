@@ -10,6 +10,7 @@ from django_hub.messages import Close
 from django_hub.testing import (
     HubClosed,
     HubCommunicator,
+    HubRefused,
     PresenceChange,
     clean_hubs,
     drain,
@@ -191,6 +192,17 @@ async def test_who_was_lost_does_not_outlive_the_hubs():
         with pytest.raises(HubClosed, match="1006"):
             await ann.send("x")
         await ann.close()
+
+
+async def test_who_may_not_send_is_told_so_and_stays():
+    async with HubCommunicator("/ws/library/?ann", subprotocols=HUB_V1) as ann:
+        for call in (ann.send, ann.request):
+            with pytest.raises(HubRefused, match="this client may not send") as refused:
+                await call("hello")
+            assert refused.value.code == 4403
+        await hub_broadcast("library", "still here")
+        await drain()
+        assert [each for each in ann.received() if not isinstance(each, PresenceChange)] == ["still here"]
 
 
 async def test_no_answer_to_a_request():
