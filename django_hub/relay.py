@@ -183,9 +183,9 @@ class Relay:
             )
             await self.groups.refresh()
         # Before it is sent: it may be back before the layer says that it is gone.
-        self.hearing.ask()
+        asked = self.hearing.ask()
         try:
-            await self._layer.send(self._process, {"type": PING})
+            await self._layer.send(self._process, {"type": PING, "at": asked})
         except ChannelFull:
             self.hearing.excuse()  # busy, not deaf
         except Unavailable:
@@ -263,7 +263,6 @@ class Relay:
             if self._tidied is None:
                 self._tidied = self._refreshed
             await self.rechecks.begin(self._process)
-            self.hearing.excuse()
             self._lost_at = None
             self._tasks = [
                 _task(
@@ -297,6 +296,7 @@ class Relay:
                     self._looking = None
                 self._tasks = []
                 self._listeners = {}
+                self.hearing = Hearing(time.monotonic)
                 self.rechecks.end()
                 self.answers.stop_counting()
                 await end(tasks, self._settings.SHUTDOWN_GRACE + 2)
