@@ -26,8 +26,9 @@ _NOBODY = "hub-health"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """``store`` and ``layer``: ``ok`` or ``unreachable``. ``relay``: ``idle`` while there is no client
-    here, ``hears``, or ``deaf``. Seconds: ``pump_lag``, how long the layer last took to bring what this
-    process told itself; ``deaf_since``, seconds since the epoch."""
+    here, ``hears``, ``deaf``, or ``draining`` once it sends its clients elsewhere. Seconds: ``pump_lag``,
+    how long the layer last took to bring what this process told itself, where there are clients;
+    ``deaf_since``, seconds since the epoch."""
 
     store: str
     layer: str
@@ -37,7 +38,7 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        return self.store == self.layer == "ok" and self.relay != "deaf"
+        return self.store == self.layer == "ok" and self.relay not in ("deaf", "draining")
 
 
 class _Probe:
@@ -77,10 +78,11 @@ async def _health() -> Health:
     hearing = relay.hearing
     # It is noticed at the next beat, and mended then.
     deaf = relay.is_running and hearing.silence > get_settings().BEAT / 2
+    state = "deaf" if deaf else "hears" if relay.is_running else "idle"
     return Health(
         store=store,
         layer=layer,
-        relay="deaf" if deaf else "hears" if relay.is_running else "idle",
+        relay="draining" if relay.draining else state,
         pump_lag=hearing.lag,
         deaf_since=time.time() - hearing.silence if deaf else None,
     )

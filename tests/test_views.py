@@ -86,6 +86,15 @@ async def test_who_hears_nothing_is_not_ready_and_says_since_when(world: World) 
     assert said["deaf_since"] > 1e9
 
 
+async def test_who_sends_its_clients_elsewhere_is_not_ready(world: World, settings: Any) -> None:
+    settings.DJANGO_HUB = {"DRAIN": 0.01}
+    ann = await world.join("ann")
+    await world.relay.drain()
+    answer = await get(views.ready)
+    assert (answer.status_code, json.loads(answer.content)["relay"]) == (503, "draining")
+    ann.disconnect()
+
+
 async def test_however_many_ask_it_asks_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
