@@ -17,8 +17,8 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from django_hub import spans
 from django_hub.events import Event, Message
-from django_hub.spans import spans
 from django_hub.tallies import size
 
 _Span: TypeAlias = AbstractContextManager[Span]

@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from django_hub import spans
 from django_hub.events import message_body, read_body
-from django_hub.spans import spans
 from django_hub.tracing import Tracing
 from tests.apps import EVENTS, World
 from tests.apps import world as world
