@@ -7,6 +7,7 @@ import contextvars
 import functools
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from django_hub import closes
 from django_hub.backoff import waits
@@ -60,7 +61,7 @@ class Clients:
         #: Messages that came, by hub, and in all (""): only while somebody looks (see `answers`).
         self.counted: dict[str, int] | None = None
         #: Who may be back, and when that is over.
-        self._lost: dict[Connection, tuple[asyncio.TimerHandle, list[str | bytes]]] = {}
+        self._lost: dict[str, _Lost] = {}
         #: Of whom the store is just told so; and as what they leave, where they were given up meanwhile.
         self._losing: dict[Connection, Departure | None] = {}
         self._ending = False
@@ -214,10 +215,8 @@ class Clients:
         """As `leave`, for all that are members here. Who is lost is from now on for others to `reap`."""
         self._ending = True
         lost, self._lost = self._lost, {}
-        for connection, (timer, _) in lost.items():
-            timer.cancel()
-            self.left(connection)
-            self._let_go()
+        for each in lost.values():
+            self._let_be(each)
         return [self.leave(connection, departure) for connection in self._fanout]
 
     def send_away(self, connection: Connection) -> None:
@@ -230,8 +229,11 @@ class Clients:
         """Close a socket, here or elsewhere, whose client id a newer connection has.
 
         ``resumed``: one of the same client. That one may have come late, and the client be here: so who is
-        told may return.
+        told may return. Where it was lost, nobody waits for it any more: its client is the newer one's.
         """
+        if (lost := self._lost.pop(address.connection, None)) is not None:
+            self._let_be(lost)
+            return
         frame = Close(closes.SERVICE_RESTART, "resumed") if resumed else Close(closes.REPLACED, "replaced")
         entry = Entry(hub, frame, Scope.ONLY, (address.connection,))
         self._sender.direct(address.process, entry).add_done_callback(_log)
@@ -276,10 +278,18 @@ class Clients:
                 # Its Join may be under way: the two never stand in one call (see the store's contract).
                 if not connection.joined.done():
                     await asyncio.wait([connection.joined])
-                tallies.leaves[departure.reason] += 1
-                await self._outbox.put(connection.leave_op(departure, undelivered))
+                outcome = await self._outbox.put(connection.leave_op(departure, undelivered))
+                # Also DONE, and nothing changed, where it had not become a member; or had, came back at
+                # another server, and is gone from there: that is counted twice.
+                if outcome is Outcome.DONE and _is_member(connection.joined):
+                    tallies.leaves[departure.reason] += 1
         finally:
             self._let_go()
+
+    def _let_be(self, lost: _Lost) -> None:
+        lost.timer.cancel()
+        self.left(lost.connection)
+        self._let_go()
 
     def _let_go(self) -> None:
         self._count -= 1
@@ -293,11 +303,12 @@ class Clients:
 
         Where the server ends before, that is for other processes, which `reap` its members.
         """
+        is_back = False
         try:
             if connection.joined is not None:
                 await asyncio.wait([connection.joined])
-                tallies.lost += 1
-                await self._outbox.put(connection.lose_op(departure))
+                is_back = await self._outbox.put(connection.lose_op(departure)) is Outcome.REPLACED
+                tallies.lost += not is_back
         except BaseException:
             del self._losing[connection]
             self.left(connection)
@@ -310,29 +321,29 @@ class Clients:
             return
         # Not where only its task was cancelled: this process may go on, and nobody else would see to it.
         ends = departure.reason == "shutdown" and departure.code == closes.SERVICE_RESTART
-        if self._ending or ends:
+        if self._ending or ends or is_back:
             self.left(connection)
             self._let_go()
             return
         loop = asyncio.get_running_loop()
         timer = loop.call_later(connection.grace, self._give_up, connection, departure)
-        self._lost[connection] = timer, undelivered
+        self._lost[connection.id] = _Lost(connection, timer, undelivered)
 
     def give_up(self, connection: Connection, departure: Departure) -> None:
         """Where its client is lost, it is gone now, and won't resume."""
-        if connection in self._lost:
-            self._lost[connection][0].cancel()
+        if (lost := self._lost.get(connection.id)) is not None:
+            lost.timer.cancel()
             self._give_up(connection, departure)
         elif connection in self._losing:
             self._losing[connection] = departure
 
     def _give_up(self, connection: Connection, departure: Departure) -> None:
-        _, undelivered = self._lost.pop(connection)
+        lost = self._lost.pop(connection.id)
         self.left(connection)
         # A store where it is another connection's by now changes nothing.
         self._giving_up.add(
             task := asyncio.get_running_loop().create_task(
-                self._leave(connection, departure, undelivered), context=contextvars.Context()
+                self._leave(connection, departure, lost.undelivered), context=contextvars.Context()
             )
         )
         task.add_done_callback(self._giving_up.discard)
@@ -364,8 +375,26 @@ class Clients:
         connection.close(closes.REPLACED, "replaced")
 
 
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """Who may be back until the timer rings."""
+
+    connection: Connection
+    timer: asyncio.TimerHandle
+    undelivered: list[str | bytes]
+
+
+def _is_member(joined: asyncio.Future[Outcome]) -> bool:
+    """The store had taken it in."""
+    return (
+        not joined.cancelled()
+        and joined.exception() is None
+        and joined.result() in (Outcome.DONE, Outcome.RESUMED)
+    )
+
+
 async def _nobody_is(hub: str, client_id: str, user_id: str | None) -> Refused | None:
-    """As below."""
+    """Until somebody says who is excluded."""
 
 
 def _nobody_asks(connection: Connection) -> None:

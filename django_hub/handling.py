@@ -46,8 +46,12 @@ class Handling:
             # The server that would have counted it is no more.
             tallies.leaves["lost"] += 1
         told = tallies.handled
-        began = 0.0 if told is None else time.perf_counter()
-        waited = 0.0 if told is None else max(0.0, time.time() - event.at)
+        began, at = (0.0, 0.0) if told is None else (time.perf_counter(), time.time())
+
+        def over() -> None:
+            if told is not None:
+                told(self._channel, kind, max(0.0, at - event.at), time.perf_counter() - began)
+
         try:
             with spans.handling(self._channel, kind, event):
                 await self._handle(event)
@@ -57,10 +61,10 @@ class Handling:
                 # The worker ends: another one handles it.
                 raise
             tallies.failures[self._channel, kind] += 1
+            over()
             await self._failed(event)
             await announce(self._sender, event, error)
             raise
         else:
-            if told is not None:
-                told(self._channel, kind, waited, time.perf_counter() - began)
+            over()
             await announce(self._sender, event)

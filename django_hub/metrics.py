@@ -97,7 +97,7 @@ _LAG = Gauge(
 )
 _SILENCE = Gauge(
     "django_hub_pump_silence_seconds",
-    "For how long such an answer is due; the longest of all.",
+    "For how long nothing came while such an answer is due; the longest of all.",
     multiprocess_mode="livemax",
 )
 _WAITING_HUBS = Gauge(

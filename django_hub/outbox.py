@@ -72,9 +72,15 @@ class Outbox:
         self._bells.ring(applied.wakes)
         for hub, log in applied.logs.items():
             self.began(hub, log)
-        sessions = {session_of(op.connection) for op in ops if isinstance(op, Join)} - {""}
+        joins = [op for op in ops if isinstance(op, Join)]
+        sessions = {session_of(op.connection) for op in joins} - {""}
+        # A member that joins again is no other one: its `Left` says lost.
+        same = {op.again for op in joins}
         for hub, address in applied.replaced:
-            self.replaced(hub, address, session_of(address.connection) in sessions)
+            resumed = session_of(address.connection) in sessions
+            if not resumed and address.connection not in same:
+                tallies.leaves["replaced"] += 1
+            self.replaced(hub, address, resumed)
         return [
             Failed(outcome) if isinstance(outcome, Damaged) else outcome for outcome in applied.outcomes
         ]

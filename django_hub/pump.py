@@ -19,8 +19,10 @@ logger = get_logger(__name__)
 # Parcels by whose numbers a repeated one is known: more than come while a sender tries again.
 _REMEMBERED = 10_000
 
-# What a relay sends to itself to see that it hears.
+# What a relay sends to itself to see that it hears, with its clock's time as ``at``.
 PING = "hub.ping"
+
+_Heard = Callable[[float | None], None]
 
 
 def _unasked(message: Message) -> None:
@@ -31,11 +33,12 @@ async def pump(
     layer: Layer,
     channel: str,
     taker: Taker,
-    heard: Callable[[], None],
+    heard: _Heard,
     asked: Callable[[Message], None] = _unasked,
 ) -> None:
     """Hand what comes to ``taker``, until cancelled. A parcel that can't be read is dropped, a layer that
-    fails is tried again. ``heard`` is called with all that comes, ``asked`` with each question.
+    fails is tried again. ``heard`` is called at all that comes, with when it was sent where it is a ping;
+    ``asked`` with each question.
 
     One for the whole process, never cancelled for one client: a cancelled receive of the Redis layer
     can lose what it had taken, of everybody.
@@ -50,7 +53,7 @@ async def _pump(
     layer: Layer,
     channel: str,
     taker: Taker,
-    heard: Callable[[], None],
+    heard: _Heard,
     asked: Callable[[Message], None],
 ) -> None:
     pauses = waits()
@@ -73,9 +76,11 @@ async def _pump(
         if away:
             away = False
             tallies.reconnects["layer"] += 1
-        heard()
         if message.get("type") == PING:
+            at = message.get("at")
+            heard(at if isinstance(at, float) else None)
             continue
+        heard(None)
         if message.get("type") == ASK:
             asked(message)
             continue

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import weakref
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -34,6 +34,7 @@ from django_hub.layers.base import ChannelFull, Layer
 from django_hub.layers.choice import get_layer
 from django_hub.listener import listen
 from django_hub.logs import get_logger
+from django_hub.loops import PerLoop
 from django_hub.ordering import Ordering
 from django_hub.outbox import Outbox
 from django_hub.places import Places
@@ -85,7 +86,7 @@ class Relay:
         self._refreshed = 0.0
         self._pinged = 0.0
         self._tidied: float | None = None
-        self.hearing = Hearing(asyncio.get_running_loop().time)
+        self.hearing = Hearing(time.monotonic)
         self._lost_at: float | None = None
         self._epoch = ""
         self._suspected: dict[str, int] | None = None
@@ -182,9 +183,9 @@ class Relay:
             )
             await self.groups.refresh()
         # Before it is sent: it may be back before the layer says that it is gone.
-        self.hearing.ask()
+        asked = self.hearing.ask()
         try:
-            await self._layer.send(self._process, {"type": PING})
+            await self._layer.send(self._process, {"type": PING, "at": asked})
         except ChannelFull:
             self.hearing.excuse()  # busy, not deaf
         except Unavailable:
@@ -262,7 +263,6 @@ class Relay:
             if self._tidied is None:
                 self._tidied = self._refreshed
             await self.rechecks.begin(self._process)
-            self.hearing.excuse()
             self._lost_at = None
             self._tasks = [
                 _task(
@@ -296,6 +296,7 @@ class Relay:
                     self._looking = None
                 self._tasks = []
                 self._listeners = {}
+                self.hearing = Hearing(time.monotonic)
                 self.rechecks.end()
                 self.answers.stop_counting()
                 await end(tasks, self._settings.SHUTDOWN_GRACE + 2)
@@ -317,21 +318,17 @@ def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return asyncio.create_task(work, context=contextvars.Context())
 
 
-_relays: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Relay] = weakref.WeakKeyDictionary()
+_relays: PerLoop[Relay] = PerLoop()
 
 
 def get_relay() -> Relay:
     """The relay of the running loop."""
-    loop = asyncio.get_running_loop()
-    relay = _relays.get(loop)
-    if relay is None:
-        relay = _relays[loop] = Relay(get_layer(), get_store(), get_settings())
-    return relay
+    return _relays.get(lambda: Relay(get_layer(), get_store(), get_settings()))
 
 
 def relays() -> list[Relay]:
     """All of this process, from any thread."""
-    return list(_relays.values())
+    return _relays.all()
 
 
 def is_anybody_here() -> bool:

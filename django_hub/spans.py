@@ -43,19 +43,15 @@ class Tracer(Protocol):
         ...
 
 
-class _Spans:
-    tracer: Tracer | None = None
-
-
 #: This process's.
-spans = _Spans()
+tracer: Tracer | None = None
 
 
 def received(
     on_message: Callable[[str | bytes], Awaitable[None]], hub: str, data: str | bytes
 ) -> Awaitable[None]:
     """Call the hook that takes a client's message."""
-    if (tracer := spans.tracer) is None:
+    if tracer is None:
         return on_message(data)
     return _within(tracer.receiving(hub, data), on_message(data))
 
@@ -65,7 +61,7 @@ def posted(post: _Post[Self]) -> _Post[Self]:
 
     @functools.wraps(post)
     def call(self: Self, connection: Any, data: str | bytes) -> Coroutine[Any, Any, bool]:
-        if (tracer := spans.tracer) is None:
+        if tracer is None:
             return post(self, connection, data)
         span = tracer.posting(connection.hub, connection.events, data)
         return _within(span, post(self, connection, data))
@@ -75,16 +71,16 @@ def posted(post: _Post[Self]) -> _Post[Self]:
 
 def parent() -> str:
     """What a message carries through the mailbox; empty: nothing."""
-    return "" if spans.tracer is None else spans.tracer.parent()
+    return "" if tracer is None else tracer.parent()
 
 
 def handling(channel: str, kind: str, event: Event) -> _Span:
-    return _NONE if spans.tracer is None else spans.tracer.handling(channel, kind, event)
+    return _NONE if tracer is None else tracer.handling(channel, kind, event)
 
 
 def sending(operation: str, hub: str) -> _Span:
     """``operation``: ``broadcast``, ``send`` or ``reply``."""
-    return _NONE if spans.tracer is None else spans.tracer.sending(operation, hub)
+    return _NONE if tracer is None else tracer.sending(operation, hub)
 
 
 T = TypeVar("T")

@@ -3,21 +3,22 @@
 Only its API is needed; what becomes of the spans is what the project's SDK makes of them. Names and
 attributes are those of OpenTelemetry's conventions for messaging: the destination is the events channel
 for what goes into a mailbox, and ``hub`` for what goes to clients, so that names are few. A hub's name
-stands in the attribute ``django_hub.hub``; what was said in none.
+stands in the attribute ``django_hub.hub``; what was said in none, nor the text of an exception, which
+often has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeAlias
 
 from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, Tracer
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from django_hub import spans
 from django_hub.events import Event, Message
-from django_hub.spans import spans
 from django_hub.tallies import size
 
 _Span: TypeAlias = AbstractContextManager[Span]
@@ -54,6 +55,7 @@ class Tracing:
         _W3C.inject(carrier)
         return carrier.get(_PARENT, "")
 
+    @contextmanager
     def _span(
         self,
         operation: str,
@@ -63,11 +65,13 @@ class Tracing:
         hub: str,
         attributes: Mapping[str, str | int],
         carrier: Mapping[str, str] | None = None,
-    ) -> _Span:
-        return self._tracer.start_as_current_span(
+    ) -> Iterator[Span]:
+        with self._tracer.start_as_current_span(
             f"{operation} {destination}",
             context=None if carrier is None else _W3C.extract(carrier),
             kind=span_kind,
+            record_exception=False,
+            set_status_on_exception=False,
             attributes={
                 "messaging.system": "django_hub",
                 "messaging.operation.name": operation,
@@ -76,7 +80,13 @@ class Tracing:
                 "django_hub.hub": hub,
                 **attributes,
             },
-        )
+        ) as span:
+            try:
+                yield span
+            except Exception as error:
+                span.set_status(StatusCode.ERROR)
+                span.set_attribute("error.type", type(error).__qualname__)
+                raise
 
 
 def start() -> None:

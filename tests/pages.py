@@ -43,7 +43,7 @@ def write_files(page: str | Path, folder: Path, package: str) -> list[str]:
     A file's block follows the word that names it, as in: `board/models.py`.
     """
     names = list(dict.fromkeys(re.findall(rf"`({package}/\w+\.py)`", text(page))))
-    (folder / package).mkdir()
+    (folder / package).mkdir(exist_ok=True)
     (folder / package / "__init__.py").touch()
     for name in names:
         (folder / name).write_text(block_after(page, f"`{name}`"))

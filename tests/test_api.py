@@ -684,7 +684,7 @@ async def test_an_unknown_key_in_the_settings_is_named(settings: Any) -> None:
 
 async def test_what_is_no_consumer_is_refused_with_what_is_one(world: World) -> None:
     for call in (hub_post("lobby", Socketlike(), "x"), hub_remove("lobby", Socketlike())):
-        with pytest.raises(TypeError, match=r"Expected a Channels websocket consumer .* got Socketlike"):
+        with pytest.raises(TypeError, match=r"Expected a Channels websocket consumer, .* got Socketlike"):
             await call
 
 

@@ -180,7 +180,7 @@ async def test_an_answer_that_is_neither_yes_nor_no_lets_nobody_in(
         return answer()
 
     socket = await open_with(world, type("Hasty", (OpenConsumer,), {hook: answers}))
-    assert await socket.close_code() == 4403
+    assert await socket.close_code() == 1011
     await socket.ended()
     assert world.events == []
     assert f"Hasty.{hook}() must return True or False; got " in caplog.text
@@ -215,7 +215,7 @@ async def test_a_hook_that_hangs_at_the_door_refuses_in_the_end(
 
     monkeypatch.setattr(consumers, "DECIDED_WITHIN", 0.05)
     socket = await open_with(world, type("Hanging", (OpenConsumer,), {hook: hang}))
-    assert await socket.close_code() == 4403
+    assert await socket.close_code() == 1011
     assert "Hanging failed while it let a client in; refused" in caplog.text
     assert "TimeoutError" in caplog.text
 
@@ -229,7 +229,7 @@ async def test_a_refusal_that_can_not_be_said_is_the_hooks_failure(
             raise Refused(code, "x")
 
     socket = await open_with(world, Misspelt)
-    assert await socket.close_code() == 4403
+    assert await socket.close_code() == 1011
     assert "A close code is one of RFC 6455" in caplog.text
 
 

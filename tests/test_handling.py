@@ -1,6 +1,7 @@
 """Around a handler: counted, timed, announced; and what it raises goes on."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -100,6 +101,7 @@ async def test_a_worker_that_ends_is_no_failure_and_its_event_is_not_told_of(
 ) -> None:
     told: list[Any] = []
     connected(client_joined, lambda event, **_: told.append(event))
+    monkeypatch.setattr(tallies, "handled", lambda *each: told.append(each))
     monkeypatch.setattr(room.handling, "_handle", lambda event: asyncio.sleep(60))
     before = tallies.failures.copy()
     task = asyncio.create_task(room.handling(JOINED))
@@ -117,10 +119,15 @@ async def test_a_member_of_a_dead_server_is_counted_where_its_left_is_handled(ro
     assert tallies.leaves - before == {"lost": 1}
 
 
-async def test_its_time_and_the_events_age_are_told(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [None, ValueError("bug")])
+async def test_its_time_and_the_events_age_are_told(
+    room: Room, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
     told: list[Any] = []
     monkeypatch.setattr(tallies, "handled", lambda *each: told.append(each))
-    await room.handling(SAID)
+    room.error = error
+    with pytest.raises(ValueError, match="bug") if error else contextlib.nullcontext():
+        await room.handling(SAID)
     ((channel, kind, waited, took),) = told
     assert (channel, kind) == ("some-events", "message")
     assert waited > 1e9

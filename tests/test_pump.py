@@ -25,14 +25,14 @@ class Hall:
         self.layer = FaultyLayer()
         self.fanout = Fanout()
         self.line = Line()
-        self.heard_something = 0
+        self.heard_something: list[float | None] = []
         self.fanout.add(make_connection("ann", "lobby", self.line))
 
     def start(self) -> None:
         self.task = asyncio.create_task(pump(Layer(self.layer), US, self.fanout, self.hear))
 
-    def hear(self) -> None:
-        self.heard_something += 1
+    def hear(self, asked: float | None) -> None:
+        self.heard_something.append(asked)
 
     async def send(self, *frames: str) -> None:
         await self.layer.send(US, pack([Entry("lobby", frame) for frame in frames]))
@@ -99,11 +99,11 @@ async def test_what_is_no_parcel_is_dropped(
 async def test_all_that_comes_is_heard_and_a_ping_is_no_more_than_that(
     hall: Hall, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await hall.layer.send(US, {"type": PING})
-    await until(lambda: hall.heard_something == 1)
+    await hall.layer.send(US, {"type": PING, "at": 5.0})
+    await hall.layer.send(US, {"type": PING, "at": "noon"})
     await hall.send("next")
     await hall.heard("next")
-    assert hall.heard_something == 2
+    assert hall.heard_something == [5.0, None, None]
     assert caplog.text == ""
 
 

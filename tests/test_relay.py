@@ -142,6 +142,31 @@ async def test_two_beats_at_once_have_one_pump(make: Any, world: World, store: F
     await until(lambda: ann.line.frames == ["hello"])
 
 
+async def test_how_long_its_way_is_is_seen_behind_what_waits_and_while_it_runs(
+    world: World, make: Any, settings: Any
+) -> None:
+    settings.DJANGO_HUB = {"STORE": "memory", "BEAT": 0.02, "PROCESS_LEASE": 1.0}
+    settings.CHANNEL_LAYERS = FAULTY
+    store = world.use_store(FaultyStore())
+    ann = make("ann")
+    await ann.join()
+    take, behind = world.layer.inner.send, 0.1
+
+    async def late(channel: str, message: dict[str, Any]) -> None:
+        # Another one comes before it, at once.
+        await take(channel, {"type": "something else"})
+        await asyncio.sleep(behind)
+        await take(channel, message)
+
+    world.layer.inner.send = late
+    hearing = world.relay.hearing
+    await until(lambda: (hearing.lag or 0.0) >= behind)
+    await ann.leave()
+    await store.mail("lobby")
+    await world.relay.close()
+    assert world.relay.hearing.lag is None
+
+
 async def test_a_beat_of_one_that_is_stopped_listens_to_nothing(
     make: Any, world: World, store: FaultyStore, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -77,12 +78,21 @@ async def test_a_store_that_is_away_is_not_ready(world: World, monkeypatch: pyte
 async def test_who_hears_nothing_is_not_ready_and_says_since_when(world: World) -> None:
     await world.join("ann")
     hearing = world.relay.hearing
-    hearing.silent_since = asyncio.get_running_loop().time() - 100
+    hearing.silent_since = time.monotonic() - 100
     answer = await get(views.ready)
     hearing.excuse()
     said = json.loads(answer.content)
     assert (answer.status_code, said["relay"]) == (503, "deaf")
     assert said["deaf_since"] > 1e9
+
+
+async def test_who_sends_its_clients_elsewhere_is_not_ready(world: World, settings: Any) -> None:
+    settings.DJANGO_HUB = {"DRAIN": 0.01}
+    ann = await world.join("ann")
+    await world.relay.drain()
+    answer = await get(views.ready)
+    assert (answer.status_code, json.loads(answer.content)["relay"]) == (503, "draining")
+    ann.disconnect()
 
 
 async def test_however_many_ask_it_asks_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +106,8 @@ async def test_however_many_ask_it_asks_once(world: World, monkeypatch: pytest.M
     answers = await asyncio.gather(*(get(views.ready) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
     assert len(asked) == 1
+    await get(views.ready)
+    assert len(asked) == 1, "what was found counts for a while"
 
 
 def test_under_wsgi_they_answer_too() -> None:

@@ -104,6 +104,28 @@ async def test_a_server_that_put_its_own_in_place_again_is_not_told_twice(heard:
     assert heard == []
 
 
+async def test_the_server_hears_it_also_behind_a_handler_that_came_later(heard: list[int]) -> None:
+    """As error reporters do it: theirs first, then what was there before."""
+
+    async def work(_: Any) -> None: ...
+
+    assert put_off_sigterm(work)
+    before: Any = signal.getsignal(signal.SIGTERM)
+    outer: list[int] = []
+
+    def report(number: int, frame: Any) -> None:
+        outer.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGTERM, report)
+    terminate()
+    await until(lambda: heard == [signal.SIGTERM])
+    assert outer == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) is report
+    terminate()
+    assert (heard, outer) == ([signal.SIGTERM] * 2, [signal.SIGTERM] * 2)
+
+
 async def test_nothing_is_put_off_where_nobody_listens(heard: list[int]) -> None:
     async def work(_: Any) -> None: ...
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,6 +13,7 @@ from django.core.signals import setting_changed
 from django_hub.conf import get_settings
 from django_hub.layers.choice import get_layer
 from django_hub.limits import Limits
+from django_hub.loops import PerLoop
 from django_hub.stores.base import Store
 from django_hub.stores.memory import MemoryStore
 from django_hub.stores.own import own_store
@@ -22,7 +21,7 @@ from django_hub.stores.own import own_store
 # Plain process-wide objects, not Django's connection handler: that gives sibling tasks different ones.
 _shared: list[Store] = []
 # A connection to Redis belongs to the loop on which it was made.
-_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Store] = weakref.WeakKeyDictionary()
+_by_loop: PerLoop[Store] = PerLoop()
 
 
 def get_store() -> Store:
@@ -36,11 +35,7 @@ def get_store() -> Store:
     if any_loop:
         _shared.append(make(get_settings().limits))
         return _shared[0]
-    loop = asyncio.get_running_loop()
-    store = _by_loop.get(loop)
-    if store is None:
-        store = _by_loop[loop] = make(get_settings().limits)
-    return store
+    return _by_loop.get(lambda: make(get_settings().limits))
 
 
 def store_maker() -> tuple[Callable[[Limits], Store], bool]:

@@ -86,7 +86,7 @@ class HubCommunicator:
         self._items: deque[Any] = deque()
         self._acknowledged = 0
         self._replies: dict[int, Any] = {}
-        self._turned: dict[int, HubRefused] = {}
+        self._refused: dict[int, HubRefused] = {}
         self._end: HubClosed | None = None
         self.subprotocol: str | None = None
 
@@ -189,8 +189,8 @@ class HubCommunicator:
     async def send(self, data: Any) -> None:
         """A raw client sends str and bytes as they are, all else as JSON, and waits for nothing.
 
-        A client of ``hub.v1`` sends a JSON value or bytes, and waits until that is in the hub's mailbox.
-        Raises `HubClosed` where the socket is closed.
+        A client of ``hub.v1`` sends a JSON value or bytes, and waits until that is in the hub's mailbox; it
+        raises `HubRefused` where the client may not send. Raises `HubClosed` where the socket is closed.
         """
         socket = self._socket()
         if self._session is None:
@@ -198,11 +198,14 @@ class HubCommunicator:
             return
         number = self._session.submit("message", data)
         self._write()
-        await self._taken(number, lambda: self._acknowledged >= number, self._timeout)
+        await self._answered(number, lambda: self._acknowledged >= number, self._timeout)
 
     async def request(self, data: Any, timeout: float | None = None) -> Any:
-        """Send a request of ``hub.v1``, and wait for the handler's `Message.reply`. Raises what the handler
-        does, and `HubRefused` where the client may not send."""
+        """Send a request of ``hub.v1``, and wait for the handler's `Message.reply`.
+
+        Raises what the handler does, `HubRefused` where the client may not send, `HubClosed` where the
+        socket is closed, and `TimeoutError` after ``timeout`` seconds.
+        """
         self._socket()
         if self._session is None:
             raise TypeError(
@@ -211,7 +214,7 @@ class HubCommunicator:
         number = self._session.submit("request", data)
         self._write()
         wait = self._timeout if timeout is None else timeout
-        await self._taken(number, lambda: number in self._replies, wait)
+        await self._answered(number, lambda: number in self._replies, wait)
         return self._replies.pop(number)
 
     async def receive(self, timeout: float | None = None) -> Any:
@@ -251,11 +254,11 @@ class HubCommunicator:
             return end
         raise AssertionError("unreachable")
 
-    async def _taken(self, number: int, done: Callable[[], bool], timeout: float) -> None:
-        """Read until it is done, or the message of this number is refused."""
-        await self._heard(lambda: number in self._turned or done(), timeout)
-        if number in self._turned:
-            raise self._turned.pop(number)
+    async def _answered(self, number: int, done: Callable[[], bool], timeout: float) -> None:
+        """Read until it is, or that message is refused."""
+        await self._heard(lambda: number in self._refused or done(), timeout)
+        if (error := self._refused.pop(number, None)) is not None:
+            raise error
 
     async def _heard(self, done: Callable[[], bool], timeout: float) -> None:
         """Read until it is done."""
@@ -287,12 +290,12 @@ class HubCommunicator:
                     self._acknowledged = max(self._acknowledged, number)
                 case Reply(number=number, data=data):
                     self._replies[number] = data
-                case Received(data=data):
-                    self._items.append(data)
                 case Turned(number=number, error=error):
                     if error.code == closes.FAILED:
                         self._watching().raise_failure()
-                    self._turned[number] = error
+                    self._refused[number] = error
+                case Received(data=data):
+                    self._items.append(data)
                 case item:
                     self._items.append(item)
 

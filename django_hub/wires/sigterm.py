@@ -32,10 +32,11 @@ def put_off_sigterm(work: Callable[[Any], Awaitable[None]]) -> bool:
         return False
     loop = asyncio.get_running_loop()
     under_way: asyncio.Task[None] | None = None
+    passed = False
 
     def hear(number: int, frame: Any) -> None:
         # It may come anywhere in the loop's own code.
-        if loop.is_closed():
+        if passed or loop.is_closed():
             theirs(number, frame)
         else:
             loop.call_soon_threadsafe(begin)
@@ -49,9 +50,15 @@ def put_off_sigterm(work: Callable[[Any], Awaitable[None]]) -> bool:
             under_way.cancel()
 
     def pass_on(_: asyncio.Task[None]) -> None:
-        if signal.getsignal(signal.SIGTERM) is hear:
+        nonlocal passed
+        passed = True
+        now = signal.getsignal(signal.SIGTERM)
+        if now is hear:
             signal.signal(signal.SIGTERM, theirs)
             signal.raise_signal(signal.SIGTERM)
+        elif callable(now) and now != theirs:
+            # Somebody's own, that calls ours: to raise it would tell that one twice.
+            theirs(signal.SIGTERM, None)
 
     signal.signal(signal.SIGTERM, hear)
     return True

@@ -118,6 +118,7 @@ class Process:
 
     def __init__(self, name: str, env: Environment = None) -> None:
         self.name = name
+        self.directory = ROOT
         self.environment = dict(env or {})
         self.log_path = _directory() / f"{next(self._numbers):04}-{name}.log"
         self._popen: subprocess.Popen[bytes] | None = None
@@ -260,7 +261,7 @@ class Process:
         with self.log_path.open("ab") as log:
             self._popen = subprocess.Popen(
                 self.command(),
-                cwd=ROOT,
+                cwd=self.directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -17,7 +17,7 @@ from tests.live.chat import ChatClient
 from tests.live.nginx import PAGE, Nginx, needs_nginx
 from tests.live.servers import Broker, daphne, uvicorn
 from tests.live.site import UNIT, Site
-from tests.pages import blocks, text
+from tests.pages import ROOT, blocks, text
 
 SYSTEMD = shutil.which("systemd-analyze")
 
@@ -25,7 +25,7 @@ SYSTEMD = shutil.which("systemd-analyze")
 @pytest.mark.heavy
 @needs_nginx
 async def test_the_nginx_of_the_page_serves_a_site(broker: Broker, tmp_path: Path) -> None:
-    (tmp_path / "site.css").write_text("static")
+    collect_static(tmp_path)
     site = Site(broker)
     async with site.stack:
         servers = [await site.add_server(daphne), await site.add_server(uvicorn)]
@@ -52,7 +52,8 @@ async def test_the_nginx_of_the_page_serves_a_site(broker: Broker, tmp_path: Pat
                 return answer.read().decode()
 
         assert "<html" in await asyncio.to_thread(get, "/")
-        assert await asyncio.to_thread(get, "/static/site.css") == "static"
+        script = (ROOT / "django_hub/static/django_hub/hub.js").read_text()
+        assert await asyncio.to_thread(get, "/static/django_hub/hub.js") == script
         # A server that is stopped: its clients know at once, and come to the other one by the same address.
         await servers[1].stop()
         gone = [
@@ -63,6 +64,23 @@ async def test_the_nginx_of_the_page_serves_a_site(broker: Broker, tmp_path: Pat
         await again.until(type="joined", client="again")
         assert len(await again.here()) == 3
         assert site.complaints() == []
+
+
+def collect_static(folder: Path) -> None:
+    """By the page's command, with the page's settings but for where to."""
+    (settings,) = [block for block in blocks(PAGE, "python") if "STATIC_ROOT" in block]
+    assert settings.count('"/srv/mysite/staticfiles"') == 1
+    (folder / "of_the_page.py").write_text(settings.replace("/srv/mysite/staticfiles", str(folder)))
+    (command,) = [block for block in blocks(PAGE, "bash") if "collectstatic" in block]
+    words = command.split()[1:]
+    assert words[0] == "manage.py"
+    subprocess.run(
+        [sys.executable, "-m", "django", *words[1:]],
+        cwd=folder,
+        env={"PYTHONPATH": f"{folder}:{ROOT}", "DJANGO_SETTINGS_MODULE": "of_the_page"},
+        check=True,
+        capture_output=True,
+    )
 
 
 async def is_closed(person: ChatClient) -> bool:
@@ -90,6 +108,17 @@ def test_systemd_takes_the_units_of_the_page(tmp_path: Path) -> None:
             [str(SYSTEMD), "verify", "--man=no", str(file)], capture_output=True, text=True, check=False
         )
         assert "mysite" not in verified.stderr, verified.stderr
+
+
+def test_the_images_of_the_page_are_made_and_have_the_static_files() -> None:
+    (dockerfile,) = blocks(PAGE, "dockerfile")
+    stages = set(re.findall(r"^FROM \S+ AS (\w+)$", dockerfile, re.MULTILINE))
+    assert set(re.findall(r"target: (\w+)", blocks(PAGE, "yaml")[0])) == stages
+    (root,) = re.findall(r'STATIC_ROOT = "(.*)"', text(PAGE))
+    (copied,) = re.findall(r"^COPY --from=site (\S+)/ (?:\1)/$", dockerfile, re.MULTILINE)
+    (served,) = re.findall(r"alias (\S+)/;", blocks(PAGE, "nginx")[0])
+    assert root == copied == served
+    assert "collectstatic" in dockerfile
 
 
 def test_the_page_names_no_module_that_python_has_itself() -> None:

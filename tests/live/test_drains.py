@@ -148,3 +148,17 @@ async def test_it_ends_at_once_when_told_again(broker: Broker, kind: Kind) -> No
         assert await server.wait(10 * UNIT) in (0, -signal.SIGTERM)
         for talker in talkers:
             assert await talker.closed() in (1006, 1012)
+
+
+@kinds
+async def test_it_ends_also_where_a_library_wrapped_its_handler(broker: Broker, kind: Kind) -> None:
+    site = Site(broker, app="tests.live.reported:application", DRAIN=DRAIN)
+    async with site.stack:
+        server = await site.add_server(kind)
+        anna = await Talker("anna").come(server)
+        await anna.say("wrap it")
+        server.signal(signal.SIGTERM)
+        assert await server.wait(DRAIN + 5 * UNIT) in (0, -signal.SIGTERM)
+        assert await anna.closed() == 1012
+        assert server.log().count("reported 15") == 1
+        assert server.complaints() == []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -15,20 +17,23 @@ from tests.live.servers import MS, WebServer
 from tests.pages import ROOT, block_after, write_files
 
 README = "README.md"
+ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
+RUNSERVER = [sys.executable, "manage.py", "runserver", "--noreload"]
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> dict[str, str]:
-    """The README's project, written out; the environment of its processes."""
+def project(tmp_path: Path) -> Path:
+    """What `django-admin startproject` makes, with the files of the README in their places."""
+    subprocess.run([sys.executable, "-m", "django", "startproject", "mysite", str(tmp_path)], check=True)
     assert len(write_files(README, tmp_path, "mysite")) == 5
-    return {"PYTHONPATH": f"{tmp_path}:{ROOT}", "DJANGO_SETTINGS_MODULE": "mysite.settings"}
+    return tmp_path
 
 
-def django(command: list[str], folder: Path, env: dict[str, str]) -> str:
+def manage(project: Path, *command: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "django", *command],
-        cwd=folder,
-        env=env,
+        [sys.executable, "-W", "error", "manage.py", *command],
+        cwd=project,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -37,33 +42,41 @@ def django(command: list[str], folder: Path, env: dict[str, str]) -> str:
     return done.stderr
 
 
-def test_the_example_runs_as_it_stands(site: dict[str, str], tmp_path: Path) -> None:
-    async def talk() -> None:
-        async with (
-            asyncio.timeout(20_000 * MS),
-            WebServer("daphne", example, site) as server,
-            websockets.connect(server.ws_url("/ws/garden/")) as client,
-        ):
-            ((word, name),) = json.loads(await client.recv()).items()
-            assert word == "welcome"
-            await client.send("hello")
-            assert json.loads(await client.recv()) == {"from": name, "said": "hello"}
-            other = await websockets.connect(server.ws_url("/ws/garden/"))
-            other_name = json.loads(await other.recv())["welcome"]
-            await other.close()
-            assert json.loads(await client.recv()) == {"gone": other_name, "why": "close"}
-        assert server.complaints() == []
+async def test_the_example_runs_as_it_stands(project: Path) -> None:
+    # The reloader's is a process of its own.
+    example = WebServer("example", lambda host, port: [*RUNSERVER, f"{host}:{port}"], ENVIRONMENT)
+    example.directory = project
+    async with (
+        asyncio.timeout(20_000 * MS),
+        example as server,
+        websockets.connect(server.ws_url("/ws/garden/")) as client,
+    ):
+        ((word, name),) = json.loads(await client.recv()).items()
+        assert word == "welcome"
+        await client.send("hello")
+        assert json.loads(await client.recv()) == {"from": name, "said": "hello"}
+        other = await websockets.connect(server.ws_url("/ws/garden/"))
+        other_name = json.loads(await other.recv())["welcome"]
+        await other.close()
+        assert json.loads(await client.recv()) == {"gone": other_name, "why": "close"}
 
-    asyncio.run(talk())
-    django(["check", "--fail-level", "WARNING"], tmp_path, site)
+        def get(path: str) -> str:
+            with urllib.request.urlopen(server.http_url(path)) as answer:
+                return answer.read().decode()
+
+        assert "<html" in await asyncio.to_thread(get, "/")
+        (imported,) = re.findall(r'import .* from "(.*)"', (ROOT / README).read_text())
+        script = (ROOT / "django_hub/static/django_hub/hub.js").read_text()
+        assert await asyncio.to_thread(get, imported) == script
+    assert server.complaints() == []
 
 
-def test_the_first_test_runs_as_it_stands(site: dict[str, str], tmp_path: Path) -> None:
-    assert "Ran 1 test" in django(["test"], tmp_path, site)
+def test_the_example_passes_the_checks(project: Path) -> None:
+    manage(project, "check", "--fail-level", "WARNING")
 
 
-def example(host: str, port: int) -> list[str]:
-    return [sys.executable, "-m", "daphne", "-b", host, "-p", str(port), "mysite.asgi:application"]
+def test_the_first_test_runs_as_it_stands(project: Path) -> None:
+    assert "Ran 1 test" in manage(project, "test")
 
 
 def test_the_example_for_code_that_blocks_runs_as_it_stands() -> None:

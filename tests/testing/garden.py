@@ -26,6 +26,9 @@ class GardenConsumer(HubConsumer):
             raise DenyConnection
         return self.hub != "locked"
 
+    async def may_send(self):
+        return self.hub != "library"
+
     async def get_client_id(self):
         return self.scope["query_string"].decode() or None
 

@@ -10,6 +10,7 @@ from django_hub.messages import Close
 from django_hub.testing import (
     HubClosed,
     HubCommunicator,
+    HubRefused,
     PresenceChange,
     clean_hubs,
     drain,
@@ -205,6 +206,17 @@ async def test_a_request_whose_handler_fails_raises_what_the_handler_did():
         assert ann.received() == []
 
 
+async def test_who_may_not_send_is_told_so_and_stays():
+    async with HubCommunicator("/ws/library/?ann", subprotocols=HUB_V1) as ann:
+        for call in (ann.send, ann.request):
+            with pytest.raises(HubRefused, match="this client may not send") as refused:
+                await call("hello")
+            assert refused.value.code == 4403
+        await hub_broadcast("library", "still here")
+        await drain()
+        assert [each for each in ann.received() if not isinstance(each, PresenceChange)] == ["still here"]
+
+
 async def test_no_answer_to_a_request():
     async with HubCommunicator("/ws/rose/", subprotocols=HUB_V1) as ann:
         with pytest.raises(TimeoutError, match="Nothing came within"):
@@ -255,9 +267,7 @@ async def test_a_layer_without_its_broker_is_named(settings):
     }
     settings.DJANGO_HUB = {"SHUTDOWN_GRACE": 0.1}
     before = asyncio.all_tasks()
-    with pytest.raises(
-        TimeoutError, match=r"(?s)Clients wait to be let in.*RedisChannelLayer.*clean_hubs"
-    ):
+    with pytest.raises(TimeoutError, match=r"(?s)Clients wait to be let in.*RedisChannelLayer.*clean_hubs"):
         await HubCommunicator("/ws/rose/", subprotocols=HUB_V1, timeout=0.2).__aenter__()
     # It would wait for its broker.
     await end(asyncio.all_tasks() - before)
