@@ -94,6 +94,8 @@ class Relay:
         self._looking: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
+        # The server has ended; what is heard since is for others.
+        self._over = False
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: dict[str, asyncio.Task[None]] = {}
         embedded = settings.EMBEDDED_WORKER
@@ -235,8 +237,13 @@ class Relay:
                 if leaving := self.clients.all_leave(Departure(reason="shutdown")):
                     await asyncio.wait(leaving)
                 await self.close()
+                # Where somebody is in its grace, the relay has not stopped.
+                await self.idle()
         except TimeoutError:
             logger.warning("Not all was tidied up in SHUTDOWN_GRACE seconds; leases do the rest")
+        # Daphne ends without cancelling what runs: Python would, while half of it is gone.
+        self._over = True
+        await self._halt()
 
     async def drain(self) -> None:
         """The server is to end: take no new clients, and send those here away, spread over ``DRAIN``."""
@@ -264,6 +271,7 @@ class Relay:
                 self._tidied = self._refreshed
             await self.rechecks.begin(self._process)
             self._lost_at = None
+            self._over = False
             self._tasks = [
                 _task(
                     pump(self._layer, self._process, self.ordering, self.hearing.hear, self.answers.take)
@@ -274,7 +282,7 @@ class Relay:
             self._starting = None
 
     def _listen(self, channel: str) -> None:
-        if channel not in self._listeners:
+        if channel not in self._listeners and not self._over:
             self._listeners[channel] = _task(
                 listen(self._layer, channel, grace=self._settings.SHUTDOWN_GRACE, embedded=True)
             )
@@ -288,21 +296,24 @@ class Relay:
         try:
             while True:
                 await self.idle()
-                tasks = [*self._tasks, *self._listeners.values()]
-                if self.clients or self.places or not tasks:
+                if self.clients or self.places or not (self._tasks or self._listeners):
                     return
-                if self._looking is not None:
-                    tasks.append(self._looking)
-                    self._looking = None
-                self._tasks = []
-                self._listeners = {}
-                self.hearing = Hearing(time.monotonic)
-                self.rechecks.end()
-                self.answers.stop_counting()
-                await end(tasks, self._settings.SHUTDOWN_GRACE + 2)
+                await self._halt()
                 await self._tidy()
         finally:
             self._stopping = None
+
+    async def _halt(self) -> None:
+        tasks = [*self._tasks, *self._listeners.values()]
+        if self._looking is not None:
+            tasks.append(self._looking)
+            self._looking = None
+        self._tasks = []
+        self._listeners = {}
+        self.hearing = Hearing(time.monotonic)
+        self.rechecks.end()
+        self.answers.stop_counting()
+        await end(tasks, self._settings.SHUTDOWN_GRACE + 2)
 
     async def _tidy(self) -> None:
         """Do what is a beat's to do: where all visits are shorter than one, there is none."""
