@@ -71,6 +71,8 @@ class Clients:
         self.left: Callable[[Connection], None] = _nobody_asks
         #: Is asked of who is to join again, by hub, client id and user id: a refusal, or None.
         self.excluded: Callable[[str, str, str | None], Awaitable[Refused | None]] = _nobody_is
+        #: Is asked of one that was replaced: is who has its client id now the same client?
+        self.resumed: Callable[[Connection], Awaitable[bool]] = _nobody_returns
 
     @property
     def online(self) -> int:
@@ -95,7 +97,7 @@ class Clients:
         if connection.joined is not None:
             outcome = await asyncio.shield(connection.joined)
             if outcome is Outcome.REPLACED:
-                self._drop_replaced(connection)
+                await self._drop_replaced(connection)
             elif outcome is Outcome.CROWDED:
                 raise Refused(closes.HUB_FULL, "the hub is full")
         return connection.left is None
@@ -130,7 +132,7 @@ class Clients:
                     case Outcome.UNKNOWN:
                         await self.join_again(connection, op.connection)
                     case Outcome.REPLACED:
-                        self._drop_replaced(connection)
+                        await self._drop_replaced(connection)
             return False
 
     def _count_message(self, hub: str) -> None:
@@ -196,7 +198,7 @@ class Clients:
         self._fanout.add(connection)
         outcome = await asyncio.shield(connection.joined)
         if outcome is Outcome.REPLACED:
-            self._drop_replaced(connection)
+            await self._drop_replaced(connection)
         elif outcome is Outcome.DONE and connection.session:
             # Another member than its client takes itself for: a new hello says so.
             error = "the server had lost the client"
@@ -234,8 +236,7 @@ class Clients:
         if (lost := self._lost.pop(address.connection, None)) is not None:
             self._let_be(lost)
             return
-        frame = Close(closes.SERVICE_RESTART, "resumed") if resumed else Close(closes.REPLACED, "replaced")
-        entry = Entry(hub, frame, Scope.ONLY, (address.connection,))
+        entry = Entry(hub, Close(*_replaced(resumed)), Scope.ONLY, (address.connection,))
         self._sender.direct(address.process, entry).add_done_callback(_log)
 
     async def idle(self) -> None:
@@ -369,10 +370,15 @@ class Clients:
         self.leave(older, Departure(reason="replaced"))
         older.close(closes.SERVICE_RESTART, "resumed")
 
-    def _drop_replaced(self, connection: Connection) -> None:
-        """Another connection has its client id: the store posted its Left, only the socket is to go."""
+    async def _drop_replaced(self, connection: Connection) -> None:
+        """Another connection has its client id: the store posted its Left, only the socket is to go.
+
+        The reply to its Join may be lost, and an older socket of the same client be let in before it asks
+        again.
+        """
+        resumed = bool(connection.session) and await self.resumed(connection)
         self.leave(connection, Departure(reason="replaced"))
-        connection.close(closes.REPLACED, "replaced")
+        connection.close(*_replaced(resumed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +397,15 @@ def _is_member(joined: asyncio.Future[Outcome]) -> bool:
         and joined.exception() is None
         and joined.result() in (Outcome.DONE, Outcome.RESUMED)
     )
+
+
+def _replaced(resumed: bool) -> tuple[int, str]:
+    return (closes.SERVICE_RESTART, "resumed") if resumed else (closes.REPLACED, "replaced")
+
+
+async def _nobody_returns(_: Connection) -> bool:
+    """Until somebody says who does."""
+    return False
 
 
 async def _nobody_is(hub: str, client_id: str, user_id: str | None) -> Refused | None:

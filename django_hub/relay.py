@@ -21,9 +21,9 @@ from django_hub.answers import Answers
 from django_hub.bells import Bells
 from django_hub.clients import Clients
 from django_hub.conf import Settings, get_settings
-from django_hub.connection import Departure
+from django_hub.connection import Connection, Departure
 from django_hub.endings import end
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.exclusions import Exclusions
 from django_hub.fanout import Fanout
 from django_hub.farewells import say_farewell
@@ -35,6 +35,7 @@ from django_hub.layers.choice import get_layer
 from django_hub.listener import listen
 from django_hub.logs import get_logger
 from django_hub.loops import PerLoop
+from django_hub.names import session_of
 from django_hub.ordering import Ordering
 from django_hub.outbox import Outbox
 from django_hub.places import Places
@@ -75,6 +76,7 @@ class Relay:
         self.rechecks.watched.give_up = self.clients.give_up
         self.exclusions = Exclusions(store)
         self.clients.excluded = self.exclusions.of
+        self.clients.resumed = self._is_its_own
         self.keeper = Keeper(store, self.bells, layer)
         self.wires = Wires(self.shut_down, settings.WIRES, self.drain if settings.DRAIN else None)
         #: The server is about to end: who comes is to go elsewhere.
@@ -194,6 +196,14 @@ class Relay:
             self.hearing.excuse()  # it could not speak
             raise
         self._pinged = now
+
+    async def _is_its_own(self, connection: Connection) -> bool:
+        """Is the member with that client id the same client?"""
+        try:
+            member = await self.store.member(connection.hub, connection.client_id)
+        except (Unavailable, Damaged):
+            return True  # it returns, and is told then
+        return member is not None and session_of(member.connection) == connection.session
 
     def _recovered(self) -> None:
         """The store is back, perhaps without its data: do not wait for the next beat to find out."""

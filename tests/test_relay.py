@@ -360,10 +360,10 @@ async def test_shutting_down_waits_no_longer_than_it_may(
     world: World, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.DJANGO_HUB = {"SHUTDOWN_GRACE": 0.05}
-    gate = asyncio.Event()
+    store = world.use_store(FaultyStore())
 
     async def hold(event: object) -> None:
-        await gate.wait()
+        await asyncio.Event().wait()
 
     world.desk.handler = hold
     await world.open_member("ann")
@@ -371,7 +371,7 @@ async def test_shutting_down_waits_no_longer_than_it_may(
     assert "Not all was tidied up in SHUTDOWN_GRACE seconds" in caplog.text
     # Nothing of it runs on behind the server's back: the events wait for another worker.
     assert not world.relay.is_running
-    assert await world.store.mail("lobby")
+    assert await store.mail("lobby")
 
 
 async def test_shutting_down_without_clients(world: World) -> None:

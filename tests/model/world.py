@@ -241,7 +241,7 @@ class World:
     def _judge(self) -> None:
         for guest in self.guests:
             guest.ping()
-        assert self._wrongs == []
+        assert self._wrongs == [], self._wrongs
 
     def _judge_mail(self) -> None:
         heard = [text for _, text in sorted(self.events.heard.items())]
