@@ -168,7 +168,11 @@ class HubConsumer(Access, AsyncConsumer):
         return None
 
     async def get_meta(self) -> dict[str, Any]:
-        """What others may know of the client, as a dict of JSON values: `Member.meta`, `Joined.meta`."""
+        """What others may know of the client, as a dict of JSON values: `Member.meta`, `Joined.meta`.
+
+        It goes along with each event of the client. One of more than 64 KiB as JSON is logged, and the
+        client refused with 4403, as where this fails.
+        """
         return {}
 
     async def on_message(self, data: str | bytes) -> None:
@@ -195,7 +199,7 @@ class HubConsumer(Access, AsyncConsumer):
     async def send(self, message: Sendable, *, key: str = "") -> bool:  # type: ignore[override]
         """Send to this client alone, past the hub. False: its socket is closed. ``key``: see `Bounds`.
 
-        Raises `InvalidMessage` for what can't be sent. Never waits.
+        Raises `InvalidMessage` for what can't be sent, and above 16 MiB. Never waits.
         """
         frame = encode(message, get_settings().encoder)
         require_key(key)

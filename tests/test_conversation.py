@@ -14,7 +14,7 @@ from django_hub.api import hub_broadcast, hub_member, hub_send, hub_update
 from django_hub.consumers import HubConsumer
 from django_hub.entries import Entry, Kind
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
-from django_hub.exceptions import Refused, Unavailable
+from django_hub.exceptions import InvalidMessage, Refused, Unavailable
 from django_hub.messages import Close, Json
 from tests.apps import EVENTS, World
 from tests.apps import world as world
@@ -464,6 +464,8 @@ async def test_presence_tells_each_change(world: World) -> None:
     ]
     assert Updated in kinds(world)
     assert not await hub_update("nobody", {}, "lobby")
+    with pytest.raises(InvalidMessage, match="at most 65,536 bytes"):
+        await hub_update(name, {"picture": "a" * 65536}, "lobby")
 
 
 async def test_a_client_that_says_nothing_is_lost(world: World) -> None:
