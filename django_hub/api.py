@@ -144,6 +144,8 @@ async def hub_send(
     What one caller sends and broadcasts to a client arrives in that order. True says that the client
     was a member and the message is on its way; if its connection is dying it comes back in
     `Left.undelivered`, as far as it had reached the client's queue.
+    While the broker is away it waits, half a minute or so, and raises `Unavailable`; `asyncio.timeout`
+    around the call makes that less. The message may arrive all the same.
     """
     require_client_id(client_id)
     require_key(key)
@@ -182,6 +184,8 @@ async def hub_broadcast(
     without a hole as long as the hub's history reaches.
     ``droppable``: it costs no number and is not kept; who is away for a moment misses it, and nothing
     waits where it is lost. Right for what the next one makes old: positions, progress.
+    While the broker is away it waits, half a minute or so, and raises `Unavailable`; `asyncio.timeout`
+    around the call makes that less. The message may arrive all the same.
     Raises `InvalidMessage` (a TypeError) for what can't be sent, above 16 MiB, and for a `Where` of what
     is no JSON, `InvalidName` for a hub, an id or a key that can't be one, `TypeError` for what is no
     condition.
