@@ -258,6 +258,27 @@ async def test_a_request_whose_handler_failed_is_refused_after_its_acknowledgeme
         assert (await (await site.next()).next())["direct"] == 3
 
 
+async def test_what_is_larger_than_the_server_takes_is_refused_whenever_it_comes_and_it_stays(site):
+    async with online(site) as (hub, peer):
+        peer.drop()
+        sending = [asyncio.create_task(hub.send("x" * 80)), asyncio.create_task(hub.request("y" * 80))]
+        sent = asyncio.create_task(hub.send(3))
+        again = await site.next()
+        await again.greet(max_bytes=100)
+        for task in sending:
+            with pytest.raises(HubRefused, match="with 1009: a message may have 100 bytes") as refused:
+                await task
+            assert refused.value.code == 1009
+        assert (await again.next())["id"] == 3
+        largest = asyncio.create_task(hub.send("x" * (100 - len('{"type":"message","id":4,"data":""}'))))
+        assert (await again.next())["id"] == 4
+        await again.say({"type": "ack", "id": 4})
+        await asyncio.gather(sent, largest)
+        for data in ("x" * 66, bytes(80)):
+            with pytest.raises(HubRefused, match="this one has 1"):
+                await hub.send(data)
+
+
 async def test_the_queue_is_bounded_and_what_is_no_json_refused(site):
     async with online(site, max_queue=1, max_queue_bytes=100) as (hub, peer):
         with pytest.raises(HubQueueFull, match="max_queue_bytes 100"):

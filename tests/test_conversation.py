@@ -102,6 +102,7 @@ async def test_hello_says_where_a_newcomer_stands(world: World) -> None:
     hello = await Talk(world).come()
     assert (hello["recovered"], hello["resumed"], hello["direct"]) == ("new", False, 0)
     assert (hello["hub"], hello["grace"], hello["heartbeat"]) == ("lobby", Room.grace, 25.0)
+    assert hello["max_bytes"] == Room.max_message_bytes
     assert hello["presence"] == [{"client": hello["client"], "user": None, "meta": {}, "state": "online"}]
 
 

@@ -156,6 +156,26 @@ test("a request whose handler failed is refused after its acknowledgement, once"
   assert.equal((await again.next()).direct, 3);
 });
 
+test("what is larger than the server takes is refused, whenever it comes, and it stays", async (t) => {
+  const { hub, next } = await meet(t);
+  const [message, request, small] = [hub.send("é".repeat(40)), hub.request("x".repeat(80)), hub.send(3)];
+  const connection = await next();
+  await connection.greet({ max_bytes: 100 });
+  const tooBig = (error) => error instanceof HubRefused && error.code === 1009;
+  await assert.rejects(message, { message: /may have 100 bytes.*this one has 115/ });
+  await assert.rejects(request, tooBig);
+  assert.deepEqual(await connection.next(), { type: "message", id: 3, data: 3 });
+  connection.say({ type: "ack", id: 3 });
+  await small;
+  const largest = hub.send("x".repeat(100 - '{"type":"message","id":4,"data":""}'.length));
+  await assert.rejects(hub.send("x".repeat(66)), tooBig);
+  await assert.rejects(hub.send(new Uint8Array(80)), tooBig);
+  assert.equal((await connection.next()).id, 4);
+  connection.say({ type: "ack", id: 4 });
+  await largest;
+  assert.equal(hub.state, "online");
+});
+
 test("each connection brings a ticket of its own", async (t) => {
   let count = 0;
   const offers = [];

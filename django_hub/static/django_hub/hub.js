@@ -12,6 +12,7 @@
 const SUBPROTOCOL = "hub.v1";
 const TICKET = "hub.ticket.";
 const GLANCE = 5; // seconds: who looks at the page again does not wait longer for a connection that may be dead
+const TOO_BIG = 1009;
 const BAD_TOKEN = 4401;
 const NOT_SPOKEN = 4406;
 // With this code a client leaves a connection it will replace: the server keeps its place for the time of grace.
@@ -202,7 +203,7 @@ export class Hub {
   }
 
   /** @param {Fields} hello */
-  #hello({ client, epoch, seq, direct, recovered, resumed, heartbeat, token, presence }) {
+  #hello({ client, epoch, seq, direct, recovered, resumed, heartbeat, token, max_bytes: largest = Infinity, presence }) {
     clearTimeout(this.#timer);
     // What was missed is still to come: until it has, this client has only what it had.
     if (recovered === "yes") {
@@ -215,6 +216,11 @@ export class Hub {
     this.#heartbeat = heartbeat;
     clearInterval(this.#heart);
     this.#heart = setInterval(() => this.#ping(), milliseconds(heartbeat));
+    // The server would close for good with one that is larger, as often as it comes.
+    for (const [id, error] of this.#outbox.bound(largest)) {
+      this.#requests.get(id)?.reject(error);
+      this.#forget(id);
+    }
     for (const frame of this.#outbox.frames()) this.#socket?.send(frame);
     if (presence) this.#members = new Map(presence.map((/** @type {Member} */ member) => [member.client, member]));
     this.#become({ state: "online" });
@@ -368,6 +374,7 @@ class Outbox {
   /** @type {Map<number, {frame: Frame, bytes: number, resolve: () => void, reject: (error: Error) => void}>} */
   #kept = new Map();
   #bytes = 0;
+  #largest = Infinity;
   #last = 0;
 
   /** @param {number} most @param {number} mostBytes */
@@ -381,6 +388,7 @@ class Outbox {
     const id = this.#last + 1;
     const frame = written({ type, id }, data);
     const bytes = typeof frame === "string" ? new TextEncoder().encode(frame).length : frame.length;
+    if (bytes > this.#largest) throw tooBig(bytes, this.#largest);
     if (this.#kept.size >= this.most || this.#bytes + bytes > this.mostBytes) {
       const waiting = `${this.#kept.size} messages of ${this.#bytes} bytes wait for the hub, this one has ${bytes}`;
       throw new HubQueueFull(`${waiting}; maxQueue is ${this.most}, maxQueueBytes ${this.mostBytes}: await send()`);
@@ -413,6 +421,15 @@ class Outbox {
     refused?.reject(error);
   }
 
+  /** From now on a frame has no more bytes than these. Those that have are refused, and returned. @param {number} largest */
+  bound(largest) {
+    this.#largest = largest;
+    /** @type {[number, HubRefused][]} */ const refused = [];
+    for (const [id, { bytes }] of this.#kept) if (bytes > largest) refused.push([id, tooBig(bytes, largest)]);
+    for (const [id, error] of refused) this.refuse(id, error);
+    return refused;
+  }
+
   frames() { return [...this.#kept.values()].map(({ frame }) => frame); }
 
   /** @param {Error} error */
@@ -421,6 +438,10 @@ class Outbox {
     this.#kept.clear();
   }
 }
+
+/** @param {number} bytes @param {number} largest */
+const tooBig = (bytes, largest) =>
+  new HubRefused(TOO_BIG, `a message may have ${largest} bytes (max_message_bytes), with what is around it this one has ${bytes}`);
 
 /** @param {Record<string, unknown>} head @param {any} data @returns {Frame} */
 function written(head, data) {
@@ -452,8 +473,8 @@ function read(data) {
   if (typeof fields.type !== "string") return null;
   if (bytes) fields.data = bytes.slice(end + 1);
   if ((fields.type === "message" || fields.type === "reply") && fields.data === undefined) return null;
-  const { seq = 0, direct = 0, presence } = fields;
-  if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(direct) || !Array.isArray(presence ?? [])) return null;
+  const { seq = 0, direct = 0, max_bytes = 0, presence } = fields;
+  if (![seq, direct, max_bytes].every(Number.isSafeInteger) || !Array.isArray(presence ?? [])) return null;
   const needed = Object.entries(FIELDS[fields.type] ?? {});
   return needed.every(([name, like]) => typeof fields[name] === typeof like && fields[name] !== null) ? fields : null;
 }
