@@ -30,6 +30,7 @@ _FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
         "recovered": str,
         "resumed": bool,
         "heartbeat": (int, float),
+        "grace": (int, float),
         "token": str,
     },
     "reply": {"id": int},
@@ -54,8 +55,8 @@ class HubClosed(HubError):
 
 class HubRefused(HubError):
     """The hub did not take this message, and never will: this client may not send (4403), or it is larger
-    than the consumer's ``max_message_bytes`` (1009). Or it took this request, and its handler failed (1011).
-    The client stays connected."""
+    than the consumer's ``max_message_bytes`` (1009). Or it took this request, and its handler failed
+    (1011). The client stays connected."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"the hub does not take it, with {code}: {reason}")
@@ -156,6 +157,8 @@ class Session:
         self.client: str | None = None
         #: It was refused for want of room: it is to take its time.
         self.crowded = False
+        #: For so many seconds the server keeps its place when it is away.
+        self.grace = 0.0
         self.presence: dict[str, Present] = {}
         self._known: dict[str, Any] = _newcomer()
         self._last = 0
@@ -262,6 +265,7 @@ class Session:
                 direct = min(direct, self._known.get("direct", direct))
         self._known = {"token": fields["token"], "epoch": fields["epoch"], "seq": seq, "direct": direct}
         self.client = fields["client"]
+        self.grace = fields["grace"]
         # The server would close for good with one that is larger, as often as it comes.
         self._largest = fields.get("max_bytes", math.inf)
         turned = [

@@ -474,6 +474,16 @@ async def test_where_there_is_no_room_it_takes_its_time(site, monkeypatch):
     assert max(slept) >= 30 / 8
 
 
+@pytest.mark.parametrize(
+    ("away", "most"),
+    [(0.0, 0.5), (0.2, 0.5), (5.0, 5.0), (8.0, 7.0), (14.9, 0.5), (20.0, 20.0), (90.0, 30.0)],
+)
+async def test_it_waits_no_longer_than_it_has_been_away_nor_past_the_end_of_its_grace(site, away, most):
+    async with online(site, first=0.5, most=30.0) as (hub, _):
+        waits = [hub._wait_of(seconds, away) for seconds in range(31) for _ in range(50)]
+    assert 0.9 * most < max(waits) <= most
+
+
 async def test_a_dead_line_is_noticed_also_while_it_takes_no_more(site):
     async with online(site, hello={"heartbeat": 100 * MS}, max_queue_bytes=2**26) as (hub, peer):
         peer.socket.transport.pause_reading()

@@ -1,5 +1,5 @@
 export interface Options {
-  /** Seconds: the bound of the first wait. It doubles with each failure up to `most`; the wait is random below it. */
+  /** Seconds: the bound of the first wait. It doubles with each failure up to `most`, but not above the time it has been away; the wait is random below it. */
   first?: number;
   /** Seconds: the longest bound of a wait. */
   most?: number;

@@ -24,7 +24,7 @@ const CROWDED = new Set([4430, 4431, 4432, 4433, 4434]);
 const EVENTS = ["message", "joined", "left", "presence", "state", "resync"];
 /** @type {Record<string, Record<string, unknown>>} By example: what frames must have. Other types may come. */
 const FIELDS = {
-  hello: { client: "", epoch: "", seq: 0, direct: 0, recovered: "", resumed: true, heartbeat: 25, token: "" },
+  hello: { client: "", epoch: "", seq: 0, direct: 0, recovered: "", resumed: true, heartbeat: 25, grace: 15, token: "" },
   reply: { id: 1 }, ack: { id: 1 }, refused: { id: 1, code: 4403 },
   presence: { seq: 1, event: "", member: {} },
   resync: { epoch: "", seq: 0 },
@@ -78,9 +78,11 @@ export class Hub {
   /** @type {any} Runs from a ping until anything is heard. */ #silence;
   /** @type {any} The same, since somebody looks again. */ #glance;
   #heartbeat = 0;
+  #grace = 0;
   #crowded = false; // where it was refused for want of room
   #bound = 0; // of the next wait, in seconds
   #onlineSince = Infinity;
+  #awaySince = Date.now(); // from the last connection that lasted
 
   /** @param {string | URL} url @param {Options} [options] */
   constructor(url, options = {}) {
@@ -203,7 +205,7 @@ export class Hub {
   }
 
   /** @param {Fields} hello */
-  #hello({ client, epoch, seq, direct, recovered, resumed, heartbeat, token, max_bytes: largest = Infinity, presence }) {
+  #hello({ client, epoch, seq, direct, recovered, resumed, heartbeat, grace, token, max_bytes: largest = Infinity, presence }) {
     clearTimeout(this.#timer);
     // What was missed is still to come: until it has, this client has only what it had.
     if (recovered === "yes") {
@@ -214,6 +216,7 @@ export class Hub {
     this.#client = client;
     this.#onlineSince = Date.now();
     this.#heartbeat = heartbeat;
+    this.#grace = grace;
     clearInterval(this.#heart);
     this.#heart = setInterval(() => this.#ping(), milliseconds(heartbeat));
     // The server would close for good with one that is larger, as often as it comes.
@@ -307,13 +310,20 @@ export class Hub {
     const crowded = this.#crowded = CROWDED.has(code);
     const now = Date.now();
     // A connection that did not last is a failure too, or a server that is full would be asked for ever.
-    if (now - this.#onlineSince > this.#bound * 1000) this.#bound = first;
+    if (now - this.#onlineSince > this.#bound * 1000) {
+      this.#bound = first;
+      this.#awaySince = now;
+    }
     this.#onlineSince = Infinity;
     if (crowded) this.#bound = Math.max(this.#bound, most / 4);
+    // Not longer than it has been away, nor past the end of its grace: lucky short waits before make no long one now.
+    const away = (now - this.#awaySince) / 1000;
+    const mine = away < this.#grace ? Math.min(away, this.#grace - away) : away;
+    const bound = crowded ? this.#bound : Math.min(this.#bound, Math.max(first, mine));
     const offline = globalThis.navigator?.onLine === false;
     // Nobody looks, or nothing can come of it: no hurry. "online" may be said late or never, so it tries all the same.
     const share = crowded ? (1 + Math.random()) / 2 : Math.random();
-    const wait = share * milliseconds(offline || hidden() ? most : this.#bound);
+    const wait = share * milliseconds(offline || hidden() ? most : bound);
     this.#bound = Math.min(2 * this.#bound, most);
     this.#timer = setTimeout(() => this.#open(), wait);
     this.#become({ state: offline ? "offline" : "waiting", until: now + wait, code, reason });
