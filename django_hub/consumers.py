@@ -172,7 +172,7 @@ class HubConsumer(Access, AsyncConsumer):
         """What others may know of the client, as a dict of JSON values: `Member.meta`, `Joined.meta`.
 
         It goes along with each event of the client. One of more than 64 KiB as JSON is logged, and the
-        client refused with 4403, as where this fails.
+        client closed with 1011, as where this fails.
         """
         return {}
 

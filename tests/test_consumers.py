@@ -148,7 +148,7 @@ async def test_a_meta_that_is_too_large_refuses(world: World, caplog: pytest.Log
             return {"picture": "a" * 65536}
 
     socket = await open_with(world, Large)
-    assert await socket.close_code() == 4403
+    assert await socket.close_code() == 1011
     assert "A client's meta, as JSON, has at most 65,536 bytes; got 65,550." in caplog.text
 
 
