@@ -139,11 +139,13 @@ async def hub_send(
     ``message`` is a str (text), bytes (binary), dict or `Json` (JSON), `Close`, an event (its data: an
     echo), or a list of these, sent in their order. Without ``hub``: the newest connection of that id,
     in whatever hub. ``key``: what the message is the newest of, see `Bounds.when_slow`.
-    Raises `InvalidMessage` (a TypeError) for what can't be sent; then nothing is sent.
+    Raises `InvalidMessage` (a TypeError) for what can't be sent, and above 16 MiB; then nothing is sent.
 
     What one caller sends and broadcasts to a client arrives in that order. True says that the client
     was a member and the message is on its way; if its connection is dying it comes back in
     `Left.undelivered`, as far as it had reached the client's queue.
+    While the broker is away it waits, half a minute or so, and raises `Unavailable`; `asyncio.timeout`
+    around the call makes that less. The message may arrive all the same.
     """
     require_client_id(client_id)
     require_key(key)
@@ -182,8 +184,11 @@ async def hub_broadcast(
     without a hole as long as the hub's history reaches.
     ``droppable``: it costs no number and is not kept; who is away for a moment misses it, and nothing
     waits where it is lost. Right for what the next one makes old: positions, progress.
-    Raises `InvalidMessage` (a TypeError) for what can't be sent, and for a `Where` of what is no JSON,
-    `InvalidName` for a hub, an id or a key that can't be one, `TypeError` for what is no condition.
+    While the broker is away it waits, half a minute or so, and raises `Unavailable`; `asyncio.timeout`
+    around the call makes that less. The message may arrive all the same.
+    Raises `InvalidMessage` (a TypeError) for what can't be sent, above 16 MiB, and for a `Where` of what
+    is no JSON, `InvalidName` for a hub, an id or a key that can't be one, `TypeError` for what is no
+    condition.
     """
     name = _name(hub)
     frame = _encoded(message)
@@ -210,8 +215,8 @@ async def hub_update(client_id: str, meta: dict[str, Any], hub: HubName) -> bool
 
     The whole meta is replaced. `Updated` is posted in the hub's mailbox, in order with all that happens to
     the client. A client that comes back within its grace brings what `HubConsumer.get_meta` says then.
-    False: there is no such client. Raises `InvalidMessage` for a meta that is no dict of JSON values,
-    `InvalidName`.
+    False: there is no such client. Raises `InvalidMessage` for a meta that is no dict of JSON values, or
+    has more than 64 KiB as JSON, `InvalidName`.
     """
     name = _name(hub)
     plain = plain_meta(meta, get_settings().encoder)

@@ -87,9 +87,10 @@ def hub_connect(
     which is good once. Where it fails, that counts as a connection that failed.
 
     Between two tries it waits a random time below a bound that doubles from ``first`` to ``most`` seconds,
-    longer where there was no room; a connection has ``patience`` seconds to say hello. ``max_queue``
-    messages of ``max_queue_bytes`` may wait for their acknowledgement, and ``max_items`` for the program:
-    of one that reads too slowly they are all dropped, and a `Resync` tells it so.
+    but is not above the time it has been away, nor past the end of its grace; longer where there was no
+    room. A connection has ``patience`` seconds to say hello. ``max_queue`` messages of ``max_queue_bytes``
+    may wait for their acknowledgement, and ``max_items`` for the program: of one that reads too slowly
+    they are all dropped, and a `Resync` tells it so.
 
     Raises `HubClosed` where the server refuses for good.
     """
@@ -228,6 +229,7 @@ class HubClient:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         times = waits(*self._bounds)
+        away_since = loop.time()
         level = logging.WARNING
         while True:
             began = loop.time()
@@ -236,14 +238,24 @@ class HubClient:
                 return self._finish(end)
             if loop.time() - began > _STEADY:
                 times = waits(*self._bounds)
+                away_since = loop.time()
                 level = logging.WARNING
-            wait = next(times)
-            if self._session.crowded:
-                wait = max(wait, self._bounds[1] * random.uniform(1 / 8, 1 / 4))  # noqa: S311
+            wait = self._wait_of(next(times), loop.time() - away_since)
             told = "No connection to %s: %d %s; tries again in %.1f s"
             logger.log(level, told, _shown(self._url), end.code, end.reason, wait)
             level = logging.INFO
             await asyncio.sleep(wait)
+
+    def _wait_of(self, seconds: float, away: float) -> float:
+        """How long to wait after ``away`` seconds, where it would be ``seconds`` by the number of tries."""
+        first, most = self._bounds
+        if self._session.crowded:
+            return max(seconds, most * random.uniform(1 / 8, 1 / 4))  # noqa: S311
+        # Not longer than it has been away, nor past the end of its grace: lucky short waits before make no
+        # long one now.
+        left = self._session.grace - away
+        bound = max(first, min(away, left) if left > 0 else away)
+        return seconds if seconds <= bound else random.uniform(0, bound)  # noqa: S311
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         # A bug, or a URL that can't be one: whoever waits is told, instead of waiting for ever.

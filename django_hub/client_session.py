@@ -7,6 +7,7 @@ It says what to write, and makes of what was read what the program is to know. F
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections import deque
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ _FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
         "recovered": str,
         "resumed": bool,
         "heartbeat": (int, float),
+        "grace": (int, float),
         "token": str,
     },
     "reply": {"id": int},
@@ -52,8 +54,9 @@ class HubClosed(HubError):
 
 
 class HubRefused(HubError):
-    """The hub did not take this message, and never will: this client may not send (4403). Or it took this
-    request, and its handler failed (1011). It stays connected."""
+    """The hub did not take this message, and never will: this client may not send (4403), or it is larger
+    than the consumer's ``max_message_bytes`` (1009). Or it took this request, and its handler failed
+    (1011). The client stays connected."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"the hub does not take it, with {code}: {reason}")
@@ -154,11 +157,14 @@ class Session:
         self.client: str | None = None
         #: It was refused for want of room: it is to take its time.
         self.crowded = False
+        #: For so many seconds the server keeps its place when it is away.
+        self.grace = 0.0
         self.presence: dict[str, Present] = {}
         self._known: dict[str, Any] = _newcomer()
         self._last = 0
         self._kept: dict[int, Frame] = {}
         self._bytes = 0
+        self._largest: float = math.inf
         self._to_write: deque[int] = deque()
         self._ping = False
         self._closing: dict[str, Any] | None = None
@@ -174,7 +180,9 @@ class Session:
         """Keep a message until it is acknowledged; returns its number."""
         number = self._last + 1
         frame = _written({"type": kind, "id": number}, data)
-        size = len(frame.encode() if isinstance(frame, str) else frame)
+        size = _size(frame)
+        if size > self._largest:
+            raise _too_big(size, self._largest)
         if len(self._kept) >= self.max_queue or self._bytes + size > self.max_queue_bytes:
             raise HubQueueFull(
                 f"{len(self._kept)} messages of {self._bytes} bytes wait for the hub, this one has {size}; "
@@ -188,8 +196,7 @@ class Session:
 
     def forget(self, number: int) -> None:
         """Nobody waits for this one any more; it is not sent (again)."""
-        frame = self._kept.pop(number, "")
-        self._bytes -= len(frame.encode() if isinstance(frame, str) else frame)
+        self._bytes -= _size(self._kept.pop(number, ""))
 
     def ping(self) -> None:
         """One is due: it goes before what waits."""
@@ -258,12 +265,22 @@ class Session:
                 direct = min(direct, self._known.get("direct", direct))
         self._known = {"token": fields["token"], "epoch": fields["epoch"], "seq": seq, "direct": direct}
         self.client = fields["client"]
+        self.grace = fields["grace"]
+        # The server would close for good with one that is larger, as often as it comes.
+        self._largest = fields.get("max_bytes", math.inf)
+        turned = [
+            Turned(number=number, error=_too_big(size, self._largest))
+            for number, frame in self._kept.items()
+            if (size := _size(frame)) > self._largest
+        ]
+        for each in turned:
+            self.forget(each.number)
         self._to_write = deque(self._kept)
         if isinstance(fields.get("presence"), list):
             self.presence = {member.client: member for member in map(_present, fields["presence"])}
         hello = Hello(heartbeat=fields["heartbeat"])
         missed = Resync(reason="what was missed is no longer kept")
-        return [hello, missed] if fields["recovered"] == "no" else [hello]
+        return [hello, *turned, missed] if fields["recovered"] == "no" else [hello, *turned]
 
     def _is_new(self, fields: Mapping[str, Any]) -> bool:
         for log in ("seq", "direct"):
@@ -290,6 +307,17 @@ def _present(member: Mapping[str, Any]) -> Present:
         raise BadFrame("a member without client, user, meta or state") from None
 
 
+def _size(frame: Frame) -> int:
+    return len(frame.encode() if isinstance(frame, str) else frame)
+
+
+def _too_big(size: int, most: float) -> HubRefused:
+    return HubRefused(
+        closes.TOO_BIG,
+        f"a message may have {most} bytes (max_message_bytes), with what is around it this one has {size}",
+    )
+
+
 def _written(head: Mapping[str, Any], data: Any) -> Frame:
     if isinstance(data, bytes | bytearray | memoryview):
         return _dump(head).encode() + b"\n" + bytes(data)
@@ -307,9 +335,9 @@ def _read(frame: Frame) -> dict[str, Any]:
     for name, kind in _FIELDS.get(fields["type"], {}).items():
         if not isinstance(fields.get(name), kind):
             raise BadFrame(f"{fields['type']} without {name}")
-    for log in ("seq", "direct"):
-        if type(fields.get(log, 0)) is not int:
-            raise BadFrame(f"{log} is no whole number")
+    for name in ("seq", "direct", "max_bytes"):
+        if type(fields.get(name, 0)) is not int:
+            raise BadFrame(f"{name} is no whole number")
     if isinstance(frame, bytes):
         fields["data"] = tail
     elif fields["type"] in ("message", "reply") and "data" not in fields:

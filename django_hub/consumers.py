@@ -90,7 +90,8 @@ class HubConsumer(Access, AsyncConsumer):
     events: ClassVar[str] = DEFAULT_EVENTS
     # Limits of a client. Those that can be none raise `ImproperlyConfigured` when the class is made.
 
-    #: A longer message closes the socket with 1009, before anything looks into it. In bytes.
+    #: A longer message closes the socket with 1009, before anything looks into it. In bytes. Clients of
+    #: ``hub.v1`` know it: they refuse to send that one, and stay.
     max_message_bytes: ClassVar[int] = 65536
     #: A client may send ``burst`` messages at once, and ``rate`` a second in the long run. One that sends
     #: more is held back: its socket is not read until its next message is due. If it does not heed that
@@ -168,7 +169,11 @@ class HubConsumer(Access, AsyncConsumer):
         return None
 
     async def get_meta(self) -> dict[str, Any]:
-        """What others may know of the client, as a dict of JSON values: `Member.meta`, `Joined.meta`."""
+        """What others may know of the client, as a dict of JSON values: `Member.meta`, `Joined.meta`.
+
+        It goes along with each event of the client. One of more than 64 KiB as JSON is logged, and the
+        client closed with 1011, as where this fails.
+        """
         return {}
 
     async def on_message(self, data: str | bytes) -> None:
@@ -195,7 +200,7 @@ class HubConsumer(Access, AsyncConsumer):
     async def send(self, message: Sendable, *, key: str = "") -> bool:  # type: ignore[override]
         """Send to this client alone, past the hub. False: its socket is closed. ``key``: see `Bounds`.
 
-        Raises `InvalidMessage` for what can't be sent. Never waits.
+        Raises `InvalidMessage` for what can't be sent, and above 16 MiB. Never waits.
         """
         frame = encode(message, get_settings().encoder)
         require_key(key)
@@ -248,7 +253,12 @@ class HubConsumer(Access, AsyncConsumer):
                 closes.UNKNOWN_SUBPROTOCOL, f"the subprotocol is {SUBPROTOCOL}, or none"
             )
         self._wire = self._relay.wires.wire_for(send)
-        self._talk = Conversation(self._relay, self._wire, self.scope, self.heartbeat) if spoken else None
+        if spoken:
+            self._talk = Conversation(
+                self._relay, self._wire, self.scope, self.heartbeat, self.max_message_bytes
+            )
+        else:
+            self._talk = None
         if refusal is not None:
             self._refuse(refusal)
         elif self._relay.wires.stops_reading(send):
@@ -331,9 +341,7 @@ class HubConsumer(Access, AsyncConsumer):
     async def _let_in(self, receive: _Receive, meanwhile: Meanwhile) -> bool:
         """Ask all that stands before a Join. False: it is gone. Raises `Refused`, `SocketEnded`."""
         if self._talk is not None:
-            client_id = await self._talk.opened(
-                receive, self.max_message_bytes, self.hub, self.client_id, self._given
-            )
+            client_id = await self._talk.opened(receive, self.hub, self.client_id, self._given)
             if client_id is None:
                 return False
             self.client_id = client_id

@@ -39,13 +39,17 @@ _Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Conversation:
-    """One socket's. The consumer's hooks have let the client in already."""
+    """One socket's. The consumer's hooks have let the client in already. Its frames may have ``most`` bytes
+    each."""
 
-    def __init__(self, relay: Relay, wire: Wire, scope: Mapping[str, Any], heartbeat: float) -> None:
+    def __init__(
+        self, relay: Relay, wire: Wire, scope: Mapping[str, Any], heartbeat: float, most: int
+    ) -> None:
         self._relay = relay
         self._wire = wire
         self._scope = scope
         self._heartbeat = heartbeat
+        self._most = most
         self._connect = Connect()
         self._session = uuid.uuid4().hex
         self._clock = asyncio.get_running_loop().time
@@ -61,10 +65,8 @@ class Conversation:
         """It came with a token, which is good."""
         return self._connect.token is not None
 
-    async def opened(
-        self, receive: _Receive, most: int, hub: str, client_id: str, given: bool
-    ) -> str | None:
-        """Hear, in ``most`` bytes, what the client comes with, and return its id; None: it ended before.
+    async def opened(self, receive: _Receive, hub: str, client_id: str, given: bool) -> str | None:
+        """Hear what the client comes with, and return its id; None: it ended before.
 
         ``given``: the id is what the project calls it, and not one of ours. Raises `Refused`.
         """
@@ -76,8 +78,8 @@ class Conversation:
         if message["type"] == "websocket.disconnect":
             return None
         data = message.get("text") or message.get("bytes") or b""
-        if is_longer(data, most):
-            raise Refused(closes.TOO_BIG, f"a message may have {most} bytes")
+        if is_longer(data, self._most):
+            raise Refused(closes.TOO_BIG, f"a message may have {self._most} bytes")
         match self._read(data):
             case Connect() as connect:
                 self._connect = connect
@@ -144,6 +146,7 @@ class Conversation:
             "resumed": resumed,
             "heartbeat": self._heartbeat,
             "grace": connection.grace,
+            "max_bytes": self._most,
             "token": make_token(hub, connection.client_id, self._session, self._scope),
         }
         if members is not None:

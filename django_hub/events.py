@@ -63,7 +63,7 @@ class Message(_Happened):
 
         Once for each request: the client takes the first. False: nobody waits for it (it was no request,
         or its client is gone). A client whose connection breaks gets it when it is back.
-        Raises `InvalidMessage` for what can't be sent.
+        Raises `InvalidMessage` for what can't be sent, and above 16 MiB.
         """
         if self.request is None or self.replies is None:
             return False

@@ -2,7 +2,7 @@
 
 HubError
 ├── InvalidName        (ValueError)  a hub name, client id or key that can't be used
-├── InvalidMessage     (TypeError)   a message that can't become a frame
+├── InvalidMessage     (TypeError)   a message that can't become a frame, or is too large
 ├── InvalidBound       (ValueError)  a limit or policy of a consumer that can't be one
 ├── UnreadableEvent    (ValueError)  an entry of a mailbox that is no event
 ├── Refused                          raised in a HubConsumer's hooks: close with this code
@@ -24,7 +24,8 @@ class InvalidName(HubError, ValueError):
 
 
 class InvalidMessage(HubError, TypeError):
-    """A message that can't become a frame. Raised in the caller, before anybody is sent anything."""
+    """A message that can't become a frame, or has more than 16 MiB; or a meta that is no dict of JSON
+    values, or has more than 64 KiB. Raised in the caller, before anybody is sent anything."""
 
 
 class InvalidBound(HubError, ValueError):

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from django_hub.exceptions import InvalidMessage
-from django_hub.messages import encode_json
+from django_hub.messages import bounded, encode_json
+
+# It is in each event of its client and in each change of presence, for all.
+_MOST_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +36,17 @@ class Member:
 
 
 def plain_meta(meta: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) -> dict[str, Any]:
-    """``meta`` as every process will see it: through JSON and back. Raises `InvalidMessage`."""
+    """``meta`` as every process will see it: through JSON and back. Raises `InvalidMessage`, also
+    where that is too large."""
     if meta is None:
         return {}
     if not isinstance(meta, dict):
         raise InvalidMessage(f"A client's meta is a dict of JSON values; got {type(meta).__name__}.")
-    plain: dict[str, Any] = json.loads(encode_json(meta, encoder))
+    text = bounded(
+        encode_json(meta, encoder),
+        _MOST_BYTES,
+        "A client's meta, as JSON,",
+        "Keep there only what others need to know of it, such as a name, and look up the rest.",
+    )
+    plain: dict[str, Any] = json.loads(text)
     return plain

@@ -13,11 +13,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from django_hub import closes
 from django_hub.exceptions import InvalidMessage
 from django_hub.jsontext import JsonText
+
+# A message is copied for the broker and for each server, and stands before all others on its way.
+MOST_BYTES = 16 * 1024 * 1024
+_ELSEWHERE = "Put it where clients can fetch it, and send them the address; or send it in parts."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Close:
         return Close(self.code, closes.shortened(self.reason))
 
 
+Data = TypeVar("Data", bound="str | bytes")
 Frame: TypeAlias = "str | bytes | Close"
 Sendable: TypeAlias = "str | bytes | Mapping[str, Any] | Json | Close"
 
@@ -59,19 +64,19 @@ def encode(message: object, encoder: type[json.JSONEncoder] = json.JSONEncoder) 
     """The frame of one message. Raises `InvalidMessage` (a TypeError) for what can't be sent."""
     match message:
         case str():
-            return _utf8(message)
+            return bounded(_utf8(message))
         case bytes():
-            return message
+            return bounded(message)
         case Mapping():
-            return encode_json(message, encoder)
+            return bounded(encode_json(message, encoder))
         case Json():
-            return encode_json(message.value, encoder)
+            return bounded(encode_json(message.value, encoder))
         case Close():
             if wrong := closes.complaint(message.code, message.reason, whole=True):
                 raise InvalidMessage(wrong)
             return message
         case bytearray() | memoryview():
-            return bytes(message)
+            return bounded(bytes(message))
         case list() | tuple():
             raise InvalidMessage(
                 f"Expected one message; got a {type(message).__name__} of {len(message)}. "
@@ -130,6 +135,14 @@ def is_longer(data: str | bytes, most: int) -> bool:
     return (
         isinstance(data, str) and not data.isascii() and len(data) * 4 > most and len(data.encode()) > most
     )
+
+
+def bounded(data: Data, most: int = MOST_BYTES, what: str = "A message", instead: str = _ELSEWHERE) -> Data:
+    """``data`` as it is. Raises `InvalidMessage` where it has more than ``most`` bytes."""
+    if is_longer(data, most):
+        size = len(data.encode() if isinstance(data, str) else data)
+        raise InvalidMessage(f"{what} has at most {most:,} bytes; got {size:,}. {instead}")
+    return data
 
 
 def _utf8(text: str) -> str:

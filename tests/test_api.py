@@ -278,6 +278,16 @@ async def test_a_nesting_without_end(world: World) -> None:
         await hub_broadcast("lobby", endless)
 
 
+async def test_what_is_too_large_is_sent_to_nobody(world: World) -> None:
+    ann = await world.join("ann")
+    too_large = bytes(16 * 1024 * 1024 + 1)
+    for call in (hub_broadcast("lobby", too_large), hub_send("ann", ["first", too_large])):
+        with pytest.raises(InvalidMessage, match="at most 16,777,216 bytes"):
+            await call
+    await hub_broadcast("lobby", "next")
+    assert await ann.receive() == "next"
+
+
 async def test_a_list_is_no_broadcast(world: World) -> None:
     with pytest.raises(InvalidMessage, match=r"Wrap it as Json\(\[...\]\)"):
         await hub_broadcast("lobby", ["a", "b"])  # type: ignore[arg-type]

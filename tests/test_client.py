@@ -258,6 +258,27 @@ async def test_a_request_whose_handler_failed_is_refused_after_its_acknowledgeme
         assert (await (await site.next()).next())["direct"] == 3
 
 
+async def test_what_is_larger_than_the_server_takes_is_refused_whenever_it_comes_and_it_stays(site):
+    async with online(site) as (hub, peer):
+        peer.drop()
+        sending = [asyncio.create_task(hub.send("x" * 80)), asyncio.create_task(hub.request("y" * 80))]
+        sent = asyncio.create_task(hub.send(3))
+        again = await site.next()
+        await again.greet(max_bytes=100)
+        for task in sending:
+            with pytest.raises(HubRefused, match="with 1009: a message may have 100 bytes") as refused:
+                await task
+            assert refused.value.code == 1009
+        assert (await again.next())["id"] == 3
+        largest = asyncio.create_task(hub.send("x" * (100 - len('{"type":"message","id":4,"data":""}'))))
+        assert (await again.next())["id"] == 4
+        await again.say({"type": "ack", "id": 4})
+        await asyncio.gather(sent, largest)
+        for data in ("x" * 66, bytes(80)):
+            with pytest.raises(HubRefused, match="this one has 1"):
+                await hub.send(data)
+
+
 async def test_the_queue_is_bounded_and_what_is_no_json_refused(site):
     async with online(site, max_queue=1, max_queue_bytes=100) as (hub, peer):
         with pytest.raises(HubQueueFull, match="max_queue_bytes 100"):
@@ -451,6 +472,16 @@ async def test_where_there_is_no_room_it_takes_its_time(site, monkeypatch):
         await peer.greet()
         monkeypatch.undo()
     assert max(slept) >= 30 / 8
+
+
+@pytest.mark.parametrize(
+    ("away", "most"),
+    [(0.0, 0.5), (0.2, 0.5), (5.0, 5.0), (8.0, 7.0), (14.9, 0.5), (20.0, 20.0), (90.0, 30.0)],
+)
+async def test_it_waits_no_longer_than_it_has_been_away_nor_past_the_end_of_its_grace(site, away, most):
+    async with online(site, first=0.5, most=30.0) as (hub, _):
+        waits = [hub._wait_of(seconds, away) for seconds in range(31) for _ in range(50)]
+    assert 0.9 * most < max(waits) <= most
 
 
 async def test_a_dead_line_is_noticed_also_while_it_takes_no_more(site):

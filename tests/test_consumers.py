@@ -142,6 +142,16 @@ async def test_authorize_that_raises_refuses(world: World, caplog: pytest.LogCap
     assert world.events == []
 
 
+async def test_a_meta_that_is_too_large_refuses(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    class Large(OpenConsumer):
+        async def get_meta(self) -> dict[str, Any]:
+            return {"picture": "a" * 65536}
+
+    socket = await open_with(world, Large)
+    assert await socket.close_code() == 1011
+    assert "A client's meta, as JSON, has at most 65,536 bytes; got 65,550." in caplog.text
+
+
 async def test_authorize_knows_the_hub_and_the_client(world: World) -> None:
     known: list[tuple[str, str]] = []
 

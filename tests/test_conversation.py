@@ -14,7 +14,7 @@ from django_hub.api import hub_broadcast, hub_member, hub_send, hub_update
 from django_hub.consumers import HubConsumer
 from django_hub.entries import Entry, Kind
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
-from django_hub.exceptions import Refused, Unavailable
+from django_hub.exceptions import InvalidMessage, Refused, Unavailable
 from django_hub.messages import Close, Json
 from tests.apps import EVENTS, World
 from tests.apps import world as world
@@ -102,6 +102,7 @@ async def test_hello_says_where_a_newcomer_stands(world: World) -> None:
     hello = await Talk(world).come()
     assert (hello["recovered"], hello["resumed"], hello["direct"]) == ("new", False, 0)
     assert (hello["hub"], hello["grace"], hello["heartbeat"]) == ("lobby", Room.grace, 25.0)
+    assert hello["max_bytes"] == Room.max_message_bytes
     assert hello["presence"] == [{"client": hello["client"], "user": None, "meta": {}, "state": "online"}]
 
 
@@ -464,6 +465,8 @@ async def test_presence_tells_each_change(world: World) -> None:
     ]
     assert Updated in kinds(world)
     assert not await hub_update("nobody", {}, "lobby")
+    with pytest.raises(InvalidMessage, match="at most 65,536 bytes"):
+        await hub_update(name, {"picture": "a" * 65536}, "lobby")
 
 
 async def test_a_client_that_says_nothing_is_lost(world: World) -> None:

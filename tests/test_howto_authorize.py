@@ -50,6 +50,28 @@ async def test_the_routes_refuse_other_origins(world: World, settings: Any) -> N
             await world.open(route, websocket_scope("lobby", headers=headers))
 
 
+async def test_one_application_has_both_routes_each_with_its_own_origins(
+    world: World, settings: Any
+) -> None:
+    settings.ALLOWED_HOSTS = ["localhost"]
+    page = run()
+
+    def scope(path: str, headers: Any, **more: Any) -> dict[str, Any]:
+        return websocket_scope("lobby", headers=headers) | {"path": f"/{path}/lobby/", **more}
+
+    for path, headers in (("ws", THERE), ("visitors", HERE)):
+        with pytest.raises(Closed):
+            await world.open(page["application"], scope(path, headers))
+    # The first has no cookie, the second a ticket.
+    refused = await world.open(page["application"], scope("ws", HERE))
+    assert await refused.close_code() == 4403
+    request = RequestFactory().get("/")
+    request.user = await User.objects.acreate(username="ann")
+    offers = [f"hub.ticket.{page['ticket'](request).content.decode()}"]
+    socket = await world.open(page["application"], scope("visitors", THERE, subprotocols=offers))
+    assert socket.running
+
+
 async def test_a_ticket_of_the_view_opens_the_visitors_door_once(world: World) -> None:
     page = await run(PAGE, rooms_of=rooms_of)
     request = RequestFactory().get("/")

@@ -59,6 +59,14 @@ def test_meta_that_is_no_json_object_is_refused(meta, why):
         plain_meta(meta)
 
 
+def test_meta_has_at_most_64_kib_as_json():
+    assert plain_meta({"a": "é" * 32764})
+    with pytest.raises(
+        InvalidMessage, match=r"as JSON, has at most 65,536 bytes; got 65,537. Keep there only"
+    ):
+        plain_meta({"a": "é" * 32764 + "a"})
+
+
 def test_without_an_encoder_meta_may_hold_only_what_json_knows():
     assert json.JSONEncoder is plain_meta.__defaults__[0]
     with pytest.raises(InvalidMessage):

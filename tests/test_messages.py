@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from django_hub.exceptions import InvalidMessage
 from django_hub.jsontext import JsonText
-from django_hub.messages import Close, Json, encode, encode_json
+from django_hub.messages import MOST_BYTES, Close, Json, encode, encode_json
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 JSON_VALUES = st.recursive(
@@ -191,6 +191,33 @@ def test_what_is_no_message_is_refused_and_the_error_says_what_is(message):
 def test_a_list_is_refused_and_the_error_says_how_to_send_it(message):
     with pytest.raises(InvalidMessage, match=rf"of {len(message)}. Wrap it as Json"):
         encode(message)
+
+
+LARGEST = {
+    "text": "a" * MOST_BYTES,
+    "text of long letters": "🐙" * (MOST_BYTES // 4),
+    "bytes": bytes(MOST_BYTES),
+    "a bytearray": bytearray(MOST_BYTES),
+    "JSON": Json("a" * (MOST_BYTES - 2)),
+    "a dict": {"a": "a" * (MOST_BYTES - 8)},
+}
+
+
+@pytest.mark.parametrize("message", LARGEST.values(), ids=LARGEST)
+def test_a_message_has_at_most_16_mib(message):
+    def longer():
+        match message:
+            case dict():
+                return {"a": message["a"] + "a"}
+            case Json():
+                return Json(message.value + "a")
+            case str():
+                return message + "a"
+        return message + b"a"
+
+    encode(message)
+    with pytest.raises(InvalidMessage, match=r"at most 16,777,216 bytes; got 16,777,217\. Put it where"):
+        encode(longer())
 
 
 def test_an_invalid_message_is_a_type_error():

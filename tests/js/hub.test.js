@@ -156,6 +156,26 @@ test("a request whose handler failed is refused after its acknowledgement, once"
   assert.equal((await again.next()).direct, 3);
 });
 
+test("what is larger than the server takes is refused, whenever it comes, and it stays", async (t) => {
+  const { hub, next } = await meet(t);
+  const [message, request, small] = [hub.send("é".repeat(40)), hub.request("x".repeat(80)), hub.send(3)];
+  const connection = await next();
+  await connection.greet({ max_bytes: 100 });
+  const tooBig = (error) => error instanceof HubRefused && error.code === 1009;
+  await assert.rejects(message, { message: /may have 100 bytes.*this one has 115/ });
+  await assert.rejects(request, tooBig);
+  assert.deepEqual(await connection.next(), { type: "message", id: 3, data: 3 });
+  connection.say({ type: "ack", id: 3 });
+  await small;
+  const largest = hub.send("x".repeat(100 - '{"type":"message","id":4,"data":""}'.length));
+  await assert.rejects(hub.send("x".repeat(66)), tooBig);
+  await assert.rejects(hub.send(new Uint8Array(80)), tooBig);
+  assert.equal((await connection.next()).id, 4);
+  connection.say({ type: "ack", id: 4 });
+  await largest;
+  assert.equal(hub.state, "online");
+});
+
 test("each connection brings a ticket of its own", async (t) => {
   let count = 0;
   const offers = [];
@@ -360,23 +380,51 @@ test("refused without a token it does not come back", async (t) => {
 
 test("the waits grow while connections do not last", async (t) => {
   t.mock.method(Math, "random", () => 1);
-  t.mock.method(Date, "now", () => 0);
-  const { hub, events, next } = await meet(t, { first: 0.02, most: 0.05 });
-  for (let n = 0; n < 4; n++) {
+  let now = 0;
+  t.mock.method(Date, "now", () => now);
+  const { hub, next } = await meet(t, { first: 0.02, most: 0.05 });
+  const waits = [];
+  for (let n = 0; n < 5; n++) {
     const connection = await next();
     await connection.greet();
     connection.socket.close(4429);
-    await state(hub, "waiting");
+    const { until } = await state(hub, "waiting");
+    waits.push(until - now);
+    now = until;
   }
-  const waits = named(events, "state").filter(({ until }) => until);
-  assert.deepEqual(waits.map(({ until }) => until), [20, 40, 50, 50]);
+  assert.deepEqual(waits, [20, 20, 40, 50, 50]);
   // One that lasted counts as good again.
   const connection = await next();
   await connection.greet();
   await state(hub, "online");
-  Date.now.mock.mockImplementation(() => 51);
+  now += 51;
   connection.socket.close(4429);
-  assert.equal((await state(hub, "waiting")).until, 51 + 20);
+  assert.equal((await state(hub, "waiting")).until, now + 20);
+});
+
+test("it waits no longer than it has been away, nor past the end of its grace", async (t) => {
+  let now = 0;
+  t.mock.method(Date, "now", () => now);
+  const random = t.mock.method(Math, "random", () => 0);
+  const { hub, next } = await meet(t, { first: 0.01, most: 100 });
+  let connection = await next();
+  await connection.greet({ grace: 1 });
+  await state(hub, "online");
+  now = 1000;
+  connection.socket.close(1012);
+  // Lucky: after these its tries alone would let it wait for seconds.
+  for (let n = 0; n < 12; n++) {
+    await state(hub, "waiting");
+    (await next()).socket.close(1012);
+  }
+  await state(hub, "waiting");
+  random.mock.mockImplementation(() => 1);
+  for (const [away, wait] of [[50, 50], [930, 70], [995, 10], [1500, 1500]]) {
+    connection = await next();
+    now = 1000 + away;
+    connection.socket.close(1012);
+    assert.equal((await state(hub, "waiting")).until, now + wait);
+  }
 });
 
 test("where there is no room it takes its time", async (t) => {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import websockets
+from websockets.typing import Origin
 
 from tests.live.servers import MS, WebServer
 from tests.pages import ROOT, block_after, write_files
@@ -49,13 +50,13 @@ async def test_the_example_runs_as_it_stands(project: Path) -> None:
     async with (
         asyncio.timeout(20_000 * MS),
         example as server,
-        websockets.connect(server.ws_url("/ws/garden/")) as client,
+        websockets.connect(server.ws_url("/ws/garden/"), origin=Origin("http://localhost")) as client,
     ):
         ((word, name),) = json.loads(await client.recv()).items()
         assert word == "welcome"
         await client.send("hello")
         assert json.loads(await client.recv()) == {"from": name, "said": "hello"}
-        other = await websockets.connect(server.ws_url("/ws/garden/"))
+        other = await websockets.connect(server.ws_url("/ws/garden/"), origin=Origin("http://localhost"))
         other_name = json.loads(await other.recv())["welcome"]
         await other.close()
         assert json.loads(await client.recv()) == {"gone": other_name, "why": "close"}

@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from django_hub.client import HubRefused, hub_connect
 from tests.live.servers import Broker, eventually
 from tests.live.site import PATIENCE, Site
 from tests.live.talker import Talker
@@ -69,6 +70,15 @@ async def garden(site: Site) -> AsyncIterator[Garden]:
 
 def numbered(word: str, count: int, start: int = 0) -> list[str]:
     return [f"{word} {number}" for number in range(start, start + count)]
+
+
+async def test_what_is_larger_than_the_hub_takes_is_refused_and_its_client_stays(garden: Garden) -> None:
+    around = len('{"type":"message","id":1,"data":{"say":"","times":1}}')
+    async with hub_connect(garden.servers[0].ws_url(f"/ws/{garden.hub}/?name=dora")) as dora:
+        with pytest.raises(HubRefused, match=r"65536 bytes.*this one has 65537"):
+            await dora.send({"say": "x" * (65_537 - around), "times": 1})
+        # The server counts as the client does: one byte less is taken.
+        await dora.send({"say": "x" * (65_536 - around), "times": 1})
 
 
 async def test_a_client_that_drops_gets_all_it_missed_on_another_server(garden: Garden) -> None:

@@ -1,5 +1,5 @@
 export interface Options {
-  /** Seconds: the bound of the first wait. It doubles with each failure up to `most`; the wait is random below it. */
+  /** Seconds: the bound of the first wait. It doubles with each failure up to `most`, but not above the time it has been away; the wait is random below it. */
   first?: number;
   /** Seconds: the longest bound of a wait. */
   most?: number;
@@ -66,8 +66,8 @@ export class HubTimeout extends HubError {}
 /** Too much waits for its acknowledgement; this message was not taken. */
 export class HubQueueFull extends HubError {}
 /**
- * The hub did not take this message, and never will: this client may not send (4403). Or it took this request, and its
- * handler failed (1011). It stays connected.
+ * The hub did not take this message, and never will: this client may not send (4403), or it is larger than the consumer's
+ * `max_message_bytes` (1009). Or it took this request, and its handler failed (1011). The client stays connected.
  */
 export class HubRefused extends HubError {
   constructor(code: number, reason: string);

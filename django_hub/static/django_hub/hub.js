@@ -12,6 +12,7 @@
 const SUBPROTOCOL = "hub.v1";
 const TICKET = "hub.ticket.";
 const GLANCE = 5; // seconds: who looks at the page again does not wait longer for a connection that may be dead
+const TOO_BIG = 1009;
 const BAD_TOKEN = 4401;
 const NOT_SPOKEN = 4406;
 // With this code a client leaves a connection it will replace: the server keeps its place for the time of grace.
@@ -23,7 +24,7 @@ const CROWDED = new Set([4430, 4431, 4432, 4433, 4434]);
 const EVENTS = ["message", "joined", "left", "presence", "state", "resync"];
 /** @type {Record<string, Record<string, unknown>>} By example: what frames must have. Other types may come. */
 const FIELDS = {
-  hello: { client: "", epoch: "", seq: 0, direct: 0, recovered: "", resumed: true, heartbeat: 25, token: "" },
+  hello: { client: "", epoch: "", seq: 0, direct: 0, recovered: "", resumed: true, heartbeat: 25, grace: 15, token: "" },
   reply: { id: 1 }, ack: { id: 1 }, refused: { id: 1, code: 4403 },
   presence: { seq: 1, event: "", member: {} },
   resync: { epoch: "", seq: 0 },
@@ -77,9 +78,11 @@ export class Hub {
   /** @type {any} Runs from a ping until anything is heard. */ #silence;
   /** @type {any} The same, since somebody looks again. */ #glance;
   #heartbeat = 0;
+  #grace = 0;
   #crowded = false; // where it was refused for want of room
   #bound = 0; // of the next wait, in seconds
   #onlineSince = Infinity;
+  #awaySince = Date.now(); // from the last connection that lasted
 
   /** @param {string | URL} url @param {Options} [options] */
   constructor(url, options = {}) {
@@ -202,7 +205,7 @@ export class Hub {
   }
 
   /** @param {Fields} hello */
-  #hello({ client, epoch, seq, direct, recovered, resumed, heartbeat, token, presence }) {
+  #hello({ client, epoch, seq, direct, recovered, resumed, heartbeat, grace, token, max_bytes: largest = Infinity, presence }) {
     clearTimeout(this.#timer);
     // What was missed is still to come: until it has, this client has only what it had.
     if (recovered === "yes") {
@@ -213,8 +216,14 @@ export class Hub {
     this.#client = client;
     this.#onlineSince = Date.now();
     this.#heartbeat = heartbeat;
+    this.#grace = grace;
     clearInterval(this.#heart);
     this.#heart = setInterval(() => this.#ping(), milliseconds(heartbeat));
+    // The server would close for good with one that is larger, as often as it comes.
+    for (const [id, error] of this.#outbox.bound(largest)) {
+      this.#requests.get(id)?.reject(error);
+      this.#forget(id);
+    }
     for (const frame of this.#outbox.frames()) this.#socket?.send(frame);
     if (presence) this.#members = new Map(presence.map((/** @type {Member} */ member) => [member.client, member]));
     this.#become({ state: "online" });
@@ -301,13 +310,20 @@ export class Hub {
     const crowded = this.#crowded = CROWDED.has(code);
     const now = Date.now();
     // A connection that did not last is a failure too, or a server that is full would be asked for ever.
-    if (now - this.#onlineSince > this.#bound * 1000) this.#bound = first;
+    if (now - this.#onlineSince > this.#bound * 1000) {
+      this.#bound = first;
+      this.#awaySince = now;
+    }
     this.#onlineSince = Infinity;
     if (crowded) this.#bound = Math.max(this.#bound, most / 4);
+    // Not longer than it has been away, nor past the end of its grace: lucky short waits before make no long one now.
+    const away = (now - this.#awaySince) / 1000;
+    const mine = away < this.#grace ? Math.min(away, this.#grace - away) : away;
+    const bound = crowded ? this.#bound : Math.min(this.#bound, Math.max(first, mine));
     const offline = globalThis.navigator?.onLine === false;
     // Nobody looks, or nothing can come of it: no hurry. "online" may be said late or never, so it tries all the same.
     const share = crowded ? (1 + Math.random()) / 2 : Math.random();
-    const wait = share * milliseconds(offline || hidden() ? most : this.#bound);
+    const wait = share * milliseconds(offline || hidden() ? most : bound);
     this.#bound = Math.min(2 * this.#bound, most);
     this.#timer = setTimeout(() => this.#open(), wait);
     this.#become({ state: offline ? "offline" : "waiting", until: now + wait, code, reason });
@@ -368,6 +384,7 @@ class Outbox {
   /** @type {Map<number, {frame: Frame, bytes: number, resolve: () => void, reject: (error: Error) => void}>} */
   #kept = new Map();
   #bytes = 0;
+  #largest = Infinity;
   #last = 0;
 
   /** @param {number} most @param {number} mostBytes */
@@ -381,6 +398,7 @@ class Outbox {
     const id = this.#last + 1;
     const frame = written({ type, id }, data);
     const bytes = typeof frame === "string" ? new TextEncoder().encode(frame).length : frame.length;
+    if (bytes > this.#largest) throw tooBig(bytes, this.#largest);
     if (this.#kept.size >= this.most || this.#bytes + bytes > this.mostBytes) {
       const waiting = `${this.#kept.size} messages of ${this.#bytes} bytes wait for the hub, this one has ${bytes}`;
       throw new HubQueueFull(`${waiting}; maxQueue is ${this.most}, maxQueueBytes ${this.mostBytes}: await send()`);
@@ -413,6 +431,15 @@ class Outbox {
     refused?.reject(error);
   }
 
+  /** From now on a frame has no more bytes than these. Those that have are refused, and returned. @param {number} largest */
+  bound(largest) {
+    this.#largest = largest;
+    /** @type {[number, HubRefused][]} */ const refused = [];
+    for (const [id, { bytes }] of this.#kept) if (bytes > largest) refused.push([id, tooBig(bytes, largest)]);
+    for (const [id, error] of refused) this.refuse(id, error);
+    return refused;
+  }
+
   frames() { return [...this.#kept.values()].map(({ frame }) => frame); }
 
   /** @param {Error} error */
@@ -421,6 +448,10 @@ class Outbox {
     this.#kept.clear();
   }
 }
+
+/** @param {number} bytes @param {number} largest */
+const tooBig = (bytes, largest) =>
+  new HubRefused(TOO_BIG, `a message may have ${largest} bytes (max_message_bytes), with what is around it this one has ${bytes}`);
 
 /** @param {Record<string, unknown>} head @param {any} data @returns {Frame} */
 function written(head, data) {
@@ -452,8 +483,8 @@ function read(data) {
   if (typeof fields.type !== "string") return null;
   if (bytes) fields.data = bytes.slice(end + 1);
   if ((fields.type === "message" || fields.type === "reply") && fields.data === undefined) return null;
-  const { seq = 0, direct = 0, presence } = fields;
-  if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(direct) || !Array.isArray(presence ?? [])) return null;
+  const { seq = 0, direct = 0, max_bytes = 0, presence } = fields;
+  if (![seq, direct, max_bytes].every(Number.isSafeInteger) || !Array.isArray(presence ?? [])) return null;
   const needed = Object.entries(FIELDS[fields.type] ?? {});
   return needed.every(([name, like]) => typeof fields[name] === typeof like && fields[name] !== null) ? fields : null;
 }
