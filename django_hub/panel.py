@@ -1,9 +1,10 @@
 """The panel: the hub of the admin's live page, its consumer, and the task that shows what there is to see.
 
-Each server process shows its own visitors what they look at, and asks the store and the other servers for
-it once a second, once for all who look at the same. So no worker is needed, and nothing has to be elected
-or taken over where a server dies: its visitors come back elsewhere. While nobody looks there is no task.
-The hub's own joins and leaves are nobody's to handle (`UNHEARD`).
+Each server process shows its own visitors what they look at, and asks the store and the other servers
+for it once a second, once for all who look at the same. What it shows is sent to each of them alone; a
+broadcast to their hub, whoever's it is, is heard by none and can be no picture. So no worker is needed, and
+nothing has to be elected or taken over where a server dies: its visitors come back elsewhere. While nobody
+looks there is no task. The hub's own joins and leaves are nobody's to handle (`UNHEARD`).
 """
 
 from __future__ import annotations
@@ -20,19 +21,18 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 
 from django_hub import closes
-from django_hub.api import hub_broadcast
 from django_hub.consumers import HubConsumer
 from django_hub.exceptions import HubError, Unavailable
 from django_hub.layers.choice import get_layer
 from django_hub.logs import get_logger
-from django_hub.names import UNHEARD
+from django_hub.names import OURS, UNHEARD, require_hub_name
 from django_hub.questions import Questions
 from django_hub.sights import Sight, Viewer, handled
 from django_hub.stores.registry import get_store
 
 logger = get_logger(__name__)
 
-PANEL = "django_hub.admin"
+PANEL = OURS + "admin"
 MAY_SEE = "django_hub.view_hubs"
 
 # Seconds between two looks, and between two looks at who may look.
@@ -41,7 +41,7 @@ _CHECKED = 10.0
 
 
 class HubsPanel(HubConsumer):
-    """Sends what its visitor looks at, as broadcasts to the hub `PANEL`; staff with ``view_hubs`` only."""
+    """Sends what its visitor looks at, as a member of the hub `PANEL`; staff with ``view_hubs`` only."""
 
     events = UNHEARD
     grace = 0.0
@@ -50,6 +50,7 @@ class HubsPanel(HubConsumer):
     burst = 50
     when_slow = "latest"
 
+    _named = staticmethod(require_hub_name)
     _panel: Panel | None = None
 
     async def get_hub(self) -> str:
@@ -58,6 +59,9 @@ class HubsPanel(HubConsumer):
     async def authorize(self) -> bool:
         user = self.scope.get("user")
         return await super().authorize() and user is not None and await _may_look(user.pk)
+
+    async def may_receive(self) -> bool:
+        return False
 
     async def on_message(self, data: str | bytes) -> None:
         try:
@@ -139,39 +143,41 @@ class Panel:
             if clock() - checked > _CHECKED:
                 checked = clock()
                 await self._check()
-            by_sight: dict[Sight, list[str]] = {}
+            by_sight: dict[Sight, list[HubsPanel]] = {}
             for visitor, sight in self._visitors.items():
-                by_sight.setdefault(sight, []).append(visitor.client_id)
-            for sight, ids in by_sight.items():
-                await self._show(viewer, sight, ids)
+                by_sight.setdefault(sight, []).append(visitor)
+            for sight, visitors in by_sight.items():
+                await self._show(viewer, sight, visitors)
             shown = {sight.hub for sight in by_sight}
             for hub in [hub for hub in self._tails if hub not in shown]:
                 del self._tails[hub]
             for hub in shown - {""}:
-                ids = [each.client_id for each, sight in self._visitors.items() if sight.hub == hub]
-                await self._show_events(hub, ids)
+                visitors = [each for each, sight in self._visitors.items() if sight.hub == hub]
+                await self._show_events(hub, visitors)
             try:
                 async with asyncio.timeout(_EVERY):
                     await self._news.wait()
             except TimeoutError:
                 continue
 
-    async def _show(self, viewer: Viewer, sight: Sight, ids: list[str]) -> None:
+    async def _show(self, viewer: Viewer, sight: Sight, visitors: list[HubsPanel]) -> None:
         picture = await viewer.see(sight)
         if members := picture.get("members"):
             names = await _names({member["user"] for member in members if member["user"] is not None})
             for member in members:
                 member["username"] = names.get(member["user"])
         picture["sight"] = asdict(sight)
-        await hub_broadcast(PANEL, picture, only=ids, droppable=True, key="picture")
+        for visitor in visitors:
+            await visitor.send(picture, key="picture")
 
-    async def _show_events(self, hub: str, ids: list[str]) -> None:
+    async def _show_events(self, hub: str, visitors: list[HubsPanel]) -> None:
         tail = await get_store().tail(hub, self._tails.get(hub), 100)
         self._tails[hub] = tail.position
         if tail.items or tail.missed:
             events = [handled(hub, item) for item in tail.items]
             message = {"view": "events", "hub": hub, "events": events, "missed": tail.missed}
-            await hub_broadcast(PANEL, message, only=ids, droppable=True)
+            for visitor in visitors:
+                await visitor.send(message)
 
     async def _check(self) -> None:
         for visitor in list(self._visitors):

@@ -12,8 +12,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, Permission, User
 
-from django_hub import answers, closes, panel
-from django_hub.exceptions import Unavailable
+from django_hub import answers, closes, hub_add, hub_broadcast, hub_create, panel
+from django_hub.exceptions import InvalidName, Unavailable
 from django_hub.layers.choice import get_layer
 from django_hub.panel import HubsPanel
 from django_hub.sights import Viewer
@@ -81,6 +81,22 @@ async def test_events_as_they_are_handled(world: World, operator: User) -> None:
         ("joined", ""),
         ("message", "<b>hi\x1b"),
     ]
+
+
+async def test_nobody_else_gets_into_the_panels_hub_or_onto_the_page(world: World, operator: User) -> None:
+    eve = await world.open(OpenConsumer.as_asgi(), websocket_scope(panel.PANEL, client_id="eve"))
+    assert await eve.close_code() == closes.BAD_REQUEST
+    with pytest.raises(InvalidName, match="django_hub's own"):
+        await hub_create(panel.PANEL, events="room-events")
+    with pytest.raises(InvalidName, match="django_hub's own"):
+        await hub_add(panel.PANEL, HubsPanel())
+    socket = await looking(world, operator)
+    await shown(socket, "hubs")
+    await hub_broadcast(panel.PANEL, {"view": "hubs", "forged": True})
+    await world.relay.idle()
+    pictures = [await shown(socket, "hubs") for _ in range(5)]
+    assert not [picture for picture in pictures if "forged" in picture]
+    assert {event.hub for event in world.events} == set()
 
 
 async def test_who_may_not_look_is_refused(world: World, clerk: User) -> None:
