@@ -29,8 +29,10 @@ SHOWN = 50
 _RELAYS = 200
 _BUSY = 500
 _DEAD = 20
-# Seconds for which the largest hubs are not looked for anew.
+# Seconds for which the largest hubs are not looked for anew, and for which a rate stands: whoever looks at
+# something else that it is a part of is told the same, and not what came since.
 _LARGEST = 10.0
+_STANDS = 0.5
 _TEXT = 500
 
 
@@ -65,7 +67,7 @@ class Viewer:
         self._questions = questions
         self._largest: list[str] = []
         self._looked = 0.0
-        self._counts: dict[tuple[str, str], tuple[float, int]] = {}
+        self._counts: dict[tuple[str, str], tuple[float, int, float]] = {}
 
     async def see(self, sight: Sight) -> dict[str, Any]:
         """Raises `Unavailable`."""
@@ -172,11 +174,14 @@ class Viewer:
 
     def _rate(self, process: str, name: str, count: int) -> float:
         now = time.monotonic()
-        before, last = self._counts.pop((process, name), (0.0, count))
-        self._counts[process, name] = now, count
+        before, last, rate = self._counts.pop((process, name), (now, count, 0.0))
+        if now - before >= _STANDS:
+            rate = round(max(0, count - last) / (now - before), 2)
+            before, last = now, count
+        self._counts[process, name] = before, last, rate
         while len(self._counts) > 20 * SHOWN * max(1, _RELAYS // 10):
             del self._counts[next(iter(self._counts))]
-        return round(max(0, count - last) / (now - before), 2) if before and now > before else 0.0
+        return rate
 
 
 async def _begun(

@@ -177,6 +177,23 @@ async def test_rates_are_of_what_came_between_two_looks(
     assert (await viewer.see(Sight()))["totals"]["rate"] == 0
 
 
+async def test_rates_are_the_same_for_all_who_look(
+    store: MemoryStore, viewer: Viewer, relays: Relays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of two looks a tenth of a second after the other, once a second."""
+    now = 1000.0
+    monkeypatch.setattr(sights.time, "monotonic", lambda: now)
+    await store.apply([join()])
+    rates = []
+    for _ in range(3):
+        for sight in (Sight(), Sight(search="l")):
+            picture = await viewer.see(sight)
+            rates.append((picture["totals"]["rate"], picture["hubs"][0]["in"]))
+            relays.messages, now = relays.messages + 10, now + 0.1
+        relays.messages, now = relays.messages + 80, now + 0.8
+    assert rates == [(0, 0), (0, 0), *[(100, 100)] * 4]
+
+
 async def test_what_rates_are_made_of_is_bounded(
     store: MemoryStore, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
