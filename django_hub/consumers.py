@@ -181,7 +181,8 @@ class HubConsumer(Access, AsyncConsumer):
         """
         await self.post(data)
 
-    _named: ClassVar[Callable[[object], str]] = staticmethod(require_open_hub_name)
+    def _named(self, hub: object) -> str:
+        return require_open_hub_name(hub)
 
     # What `on_message` may call
 

@@ -230,7 +230,12 @@ function look(changes = {}) {
 }
 
 byId("find").addEventListener("submit", (event) => event.preventDefault());
-byId("find").addEventListener("input", (event) => look({ search: event.target.value, after: "" }));
+let typing;
+byId("find").addEventListener("input", (event) => {
+  // Each look costs the broker something: who types is shown what was typed, not each letter.
+  clearTimeout(typing);
+  typing = setTimeout(() => look({ search: event.target.value, after: "" }), 200);
+});
 byId("next").addEventListener("click", () => look({ after: following }));
 byId("first").addEventListener("click", () => look({ after: "" }));
 byId("by-name").addEventListener("click", () => look({ by_name: true, after: "" }));
@@ -272,7 +277,8 @@ if (socket) {
     if (["search", "after", "by_name"].some((name) => data.sight[name] !== sight[name])) return;
     lastAt = Date.now();
     status("online", `Live, as of ${clock(data.at)}`);
-    (data.view === "hub" ? showHub : showHubs)(data);
+    if (data.view === "error") rows([], "", data);
+    else (data.view === "hub" ? showHub : showHubs)(data);
   });
   setInterval(() => {
     if (lastAt && hub.state === "online" && Date.now() - lastAt > 8000) status("waiting", "Nothing new comes; is the broker there?");
