@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from django_hub import presence
 from django_hub.answers import CLIENT
-from django_hub.events import Event, Left, Lost, Message, read_body
+from django_hub.events import Event, Left, Lost, Message, read_beginning, read_body
 from django_hub.exceptions import UnreadableEvent
 from django_hub.members import Member
 from django_hub.names import require_hub_name, session_of
@@ -241,18 +241,39 @@ def handled(hub: str, item: Handled) -> dict[str, Any]:
 
 
 def told(hub: str, position: int, body: str) -> dict[str, Any]:
-    """What an event says, shortly."""
+    """What an event says, shortly; also of a body that was cut (`Handled`)."""
     try:
         event: Event = read_body(hub, position, body)
     except UnreadableEvent:
-        return {"kind": "?", "text": body[:_TEXT]}
+        return _told_of_beginning(body)
     match event:
         case Message(data=str(data)):
             text = data[:_TEXT]
         case Message(data=data):
             text = f"{len(data)} bytes"
         case Left() | Lost():
-            text = event.reason if event.code is None else f"{event.reason} {event.code}"
+            text = _ending(event.reason, event.code)
         case _:
             text = ""
     return {"kind": type(event).__name__.lower(), "client": event.client_id, "text": text}
+
+
+def _told_of_beginning(body: str) -> dict[str, Any]:
+    try:
+        kind, client, *values = read_beginning(body)
+    except UnreadableEvent:
+        return {"kind": "?", "text": body[:_TEXT]}
+    match kind, values:
+        case "message", [_, _, _, _, str(data), *_]:
+            text = data[:_TEXT]
+        case "message", [_, _, _, _]:
+            text = "bytes, too many to count"
+        case (("left" | "lost"), [_, _, _, _, str(reason), code, *_]):
+            text = _ending(reason, code)
+        case _:
+            text = ""
+    return {"kind": kind, "client": client, "text": text}
+
+
+def _ending(reason: str, code: object) -> str:
+    return reason if code is None else f"{reason} {code}"

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from django_hub import sights
-from django_hub.events import describe, joined_body, left_body, lost_body, message_body
+from django_hub.events import describe, joined_body, left_body, lost_body, message_body, updated_body
 from django_hub.exceptions import InvalidName
 from django_hub.sights import SHOWN, Sight, Viewer, told
 from django_hub.stores.memory import MemoryStore
 from django_hub.stores.ops import Lose
-from django_hub.stores.survey import HubSurvey
+from django_hub.stores.survey import TAIL_CHARACTERS, HubSurvey
 from tests.stores.contract import join, post
 
 HOME = {"hub": "", "search": "", "after": "", "by_name": False}
+WHO = describe("ann", None, {})
 
 
 class Relays:
@@ -259,3 +260,18 @@ def test_events_are_told_shortly() -> None:
     assert told("lobby", 1, left_body(who, 1.0, "kicked", 4403))["text"] == "kicked 4403"
     assert told("lobby", 1, left_body(who, 1.0, "lost", None))["text"] == "lost"
     assert told("lobby", 1, "rubbish") == {"kind": "?", "text": "rubbish"}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "text"),
+    [
+        (message_body(WHO, 1.0, 'é"\\\n🐙' * 900), "message", ('é"\\\n🐙' * 900)[:500]),
+        (message_body(WHO, 1.0, b"x" * 9000), "message", "bytes, too many to count"),
+        (message_body(describe("ann", None, {"k": "x" * 9000}), 1.0, "hi"), "message", ""),
+        (left_body(WHO, 1.0, "slow", 4008, None, ("x" * 9000,)), "left", "slow 4008"),
+        (left_body(WHO, 1.0, "lost", None, None, ("x" * 9000,)), "left", "lost"),
+        (updated_body(describe("ann", None, {"k": "x" * 9000}), 1.0), "updated", ""),
+    ],
+)
+def test_a_long_event_is_told_by_its_beginning(body: str, kind: str, text: str) -> None:
+    assert told("lobby", 1, body[:TAIL_CHARACTERS]) == {"kind": kind, "client": "ann", "text": text}
