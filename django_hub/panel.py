@@ -23,6 +23,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 
 from django_hub import closes
+from django_hub.conf import get_settings
 from django_hub.consumers import HubConsumer
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.choice import get_layer
@@ -81,7 +82,7 @@ class HubsPanel(HubConsumer):
             await super().__call__(scope, receive, send)
         finally:
             if self._shown_by is not None:
-                self._shown_by.forget(self)
+                await self._shown_by.forget(self)
 
 
 @database_sync_to_async
@@ -115,10 +116,14 @@ class Panel:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), context=contextvars.Context())
 
-    def forget(self, visitor: HubsPanel) -> None:
+    async def forget(self, visitor: HubsPanel) -> None:
+        """With the last the task ends, before this returns: a server that stops waits for its consumers,
+        and Python may crash at its end where a task is still in the layer's queue."""
         self._visitors.pop(visitor, None)
         self._new.discard(visitor)
         self._news.set()
+        if not self._visitors and self._task is not None:
+            await asyncio.wait([self._task], timeout=get_settings().SHUTDOWN_GRACE)
 
     async def _run(self) -> None:
         try:

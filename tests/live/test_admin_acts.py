@@ -244,6 +244,20 @@ async def test_hostile_names_are_escaped(server: WebServer) -> None:
     assert not [shown for row in rows for shown in row[2:] if not shown.isprintable()]
 
 
+async def test_it_stops_in_order_beside_a_connection_that_asks_nothing(server: WebServer) -> None:
+    """As browsers open some ahead. Daphne then cancels no application: Python crashed at its end."""
+    async with daphne(APP, server.environment) as other:
+        root = await Operator.come(other, "root")
+        async with await root.open() as socket:
+            await socket.send('{"hub": "", "search": "", "after": "", "by_name": false}')
+            await socket.recv()
+            _, writer = await asyncio.open_connection(other.host, other.port)
+            await root.get()  # by then that one is known to the server, too
+            assert await other.stop() == 0
+            writer.close()
+    assert "Killed" not in other.log()
+
+
 async def test_without_an_asgi_application_the_page_can_but_try(server: WebServer) -> None:
     """As on a site that is WSGI alone, or has its sockets at another server."""
     async with daphne(APP, server.environment | {"ASGI": "nowhere"}) as other:
