@@ -18,12 +18,12 @@ from django.urls import URLPattern, get_script_prefix, path, reverse
 from django.views.decorators.http import require_POST
 
 from django_hub import operations
-from django_hub.exceptions import HubError
+from django_hub.exceptions import HubError, Unavailable
 from django_hub.logs import printable
 from django_hub.models import Hubs
 from django_hub.names import require_client_id, require_hub_name
 from django_hub.panel import MAY_SEE
-from django_hub.routing import panel_path
+from django_hub.routing import PATH, panel_path
 from django_hub.sync import blocking
 
 _MAY_ACT = "django_hub.change_hubs"
@@ -58,13 +58,15 @@ class HubsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not self.has_view_permission(request):
             raise PermissionDenied
         hub = request.GET.get("hub", "")
+        socket, route_seen = _socket()
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": printable(hub) or "Hubs",
             "hub": hub,
             "may_change": self.has_change_permission(request),
-            "socket": _socket(),
+            "socket": socket,
+            "route_seen": route_seen,
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name
@@ -91,6 +93,10 @@ class HubsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         try:
             hub = require_hub_name(request.POST.get("hub", ""))
             ok, done = action(hub, request.POST)
+        except Unavailable as error:
+            # It may be done all the same: then who did it is to be found, too.
+            self._log(request, hub, f"It is not known whether this was done: {_tried(request.POST)}")
+            return _said(False, f"It is not known whether it was done: {error}", 503)
         except HubError as error:
             return _said(False, str(error), 400)
         except ValueError as error:
@@ -111,15 +117,23 @@ class HubsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         )
 
 
-def _socket() -> str | None:
-    """Where a browser finds the page's socket; None: nowhere."""
+def _socket() -> tuple[str, bool]:
+    """Where a browser finds the page's socket, and whether the application was seen to route it. It may do
+    so by a function of its own, which can't be looked into, or be another server's: the browser tries."""
+    prefix = get_script_prefix()
     try:
         route = panel_path(get_default_application())
     except ImproperlyConfigured:
-        return None
-    prefix = get_script_prefix()
-    # Where the server leaves that in the path, and says nothing of it, the project's routes have it.
-    return None if route is None else prefix + route.lstrip("/").removeprefix(prefix.lstrip("/"))
+        route = None
+    if route is None:
+        return prefix + PATH, False
+    # Where the server leaves the prefix in the path, and says nothing of it, the project's routes have it.
+    return prefix + route.lstrip("/").removeprefix(prefix.lstrip("/")), True
+
+
+def _tried(given: Any) -> str:
+    told = {name: given[name] for name in ("client", "reason", "text", "as", "position") if given.get(name)}
+    return f"{given['action']} {told}"
 
 
 def _said(ok: bool, text: str, status: int = 200) -> JsonResponse:

@@ -99,8 +99,6 @@ class Answers:
     async def _hubs(self, names: Sequence[str], largest: bool) -> dict[str, Any]:
         counts = self._count()
         return {
-            "clients": len(self._clients),
-            "hubs": len(self._fanout),
             "messages": counts.get("", 0),
             "of": [counts.setdefault(name, 0) for name in names],
             "largest": await self._largest() if largest else [],

@@ -35,6 +35,7 @@ from django_hub.names import (
     require_events_channel,
     require_hub_name,
     require_key,
+    require_open_hub_name,
     session_of,
 )
 from django_hub.relay import get_relay
@@ -63,7 +64,8 @@ async def hub_create(
     ``history_ttl`` seconds after the last one; 0 of either keeps none. None leaves what it is (at first
     ``HISTORY_SIZE`` and ``HISTORY_TTL``). They count from the next broadcast on.
     Hubs need no creating: a client that joins one makes it, until its last client and event are gone.
-    Raises `InvalidName`, and `InvalidBound` for a history that can be none.
+    Raises `InvalidName`, also for names that begin with ``django_hub.``, and `InvalidBound` for a history
+    that can be none.
     """
     if events is not None:
         require_events_channel(events)
@@ -71,7 +73,7 @@ async def hub_create(
         raise InvalidBound(f"history_size is a whole number from 0 to {MOST}; got {history_size!r:.80}.")
     if history_ttl is not None and (type(history_ttl) not in (int, float) or not 0 <= history_ttl <= MOST):
         raise InvalidBound(f"history_ttl is a number of seconds from 0 to {MOST}; got {history_ttl!r:.80}.")
-    return Hub.of(await get_store().create(require_hub_name(name), events, history_size, history_ttl))
+    return Hub.of(await get_store().create(require_open_hub_name(name), events, history_size, history_ttl))
 
 
 async def hub_destroy(hub: HubName) -> bool:
@@ -260,7 +262,7 @@ async def hub_add(
     when its socket came is not known here, so that is also looked up once, behind the join.
     Raises `InvalidName`, `InvalidMessage` (for ``meta``), `TypeError`, `Refused` for who is banned.
     """
-    name = _name(hub)
+    name = require_open_hub_name(_name(hub))
     require_events_channel(events)
     client_id = require_client_id(new_client_id() if client_id is None else client_id)
     plain = plain_meta(meta, get_settings().encoder)

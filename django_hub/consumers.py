@@ -31,8 +31,8 @@ from django_hub.names import (
     new_client_id,
     require_client_id,
     require_events_channel,
-    require_hub_name,
     require_key,
+    require_open_hub_name,
 )
 from django_hub.rates import Bucket
 from django_hub.readahead import Meanwhile, ReadAhead, SocketEnded
@@ -186,6 +186,9 @@ class HubConsumer(Access, AsyncConsumer):
         """
         await self.post(data)
 
+    def _named(self, hub: object) -> str:
+        return require_open_hub_name(hub)
+
     # What `on_message` may call
 
     async def post(self, data: str | bytes) -> bool:
@@ -280,7 +283,7 @@ class HubConsumer(Access, AsyncConsumer):
             return Refused(closes.SERVICE_RESTART, "the server restarts")
         try:
             async with asyncio.timeout(DECIDED_WITHIN):
-                self.hub = require_hub_name(await self.get_hub())
+                self.hub = self._named(await self.get_hub())
                 await self._redeem()
                 client_id = await self.get_client_id()
                 self._given = client_id is not None

@@ -196,6 +196,34 @@ def read_body(hub: str, position: int, body: str) -> Event:
     raise UnreadableEvent(f"Not an event's body: {body!r:.120}")
 
 
+def read_beginning(body: str) -> list[object]:
+    """The values at the beginning of a body whose end was cut off: at least the kind and the client's id. A
+    text that was cut is the last of them, as far as it goes. Raises `UnreadableEvent` for anything else."""
+    values: list[object] = []
+    at = 1
+    try:
+        while True:
+            value, at = _DECODER.raw_decode(body, at)
+            values.append(value)
+            at += 1
+    except (ValueError, RecursionError):
+        rest = body[at:]
+    if rest.startswith('"'):
+        # The cut may be within an escape of six characters, and two of them may be one letter.
+        for end in range(len(rest), max(len(rest) - 12, 0), -1):
+            try:
+                text: str = json.loads(f'{rest[:end]}"')
+                text.encode()
+            except ValueError:
+                continue
+            values.append(text)
+            break
+    match values:
+        case [str(kind), str(), *_] if body.startswith("[") and kind in _EVENTS:
+            return values
+    raise UnreadableEvent(f"Not the beginning of an event's body: {body!r:.120}")
+
+
 _Client: TypeAlias = tuple[str, str, str | None, dict[str, Any], int, float, bool]
 _COMMON = ("hub", "client_id", "user_id", "meta", "id", "at", "presence")
 
@@ -253,6 +281,7 @@ _EVENTS: dict[str, Callable[..., Event]] = {
     "updated": _updated,
 }
 _REASONS = get_args(Reason)
+_DECODER = json.JSONDecoder()
 
 
 def _dump(value: object) -> str:

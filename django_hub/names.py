@@ -17,6 +17,9 @@ MAX_LENGTH = 200
 # The channel whose worker handles the hubs of those that name none.
 DEFAULT_EVENTS = "hub-events"
 
+# How the names of this package's own hubs begin.
+OURS = "django_hub."
+
 # The channel of hubs whose events nobody handles: they are dropped (see `Bells`).
 UNHEARD = "hub-unheard"
 
@@ -29,6 +32,13 @@ _PLAIN = re.compile(r"[a-zA-Z0-9\-_.]{1,95}")
 def require_hub_name(name: object) -> str:
     """``name`` itself if it can name a hub; raises `InvalidName` if not."""
     return _require(name, "hub name")
+
+
+def require_open_hub_name(name: object) -> str:
+    """As `require_hub_name`, for who brings clients: none of this package's own hubs (`OURS`)."""
+    if require_hub_name(name).startswith(OURS):
+        raise InvalidName(f"Hubs whose names begin with {OURS!r} are django_hub's own; got {name!r:.80}.")
+    return str(name)
 
 
 def require_client_id(client_id: object) -> str:

@@ -1,16 +1,19 @@
 """The panel: the hub of the admin's live page, its consumer, and the task that shows what there is to see.
 
-Each server process shows its own visitors what they look at, and asks the store and the other servers for
-it once a second, once for all who look at the same. So no worker is needed, and nothing has to be elected
-or taken over where a server dies: its visitors come back elsewhere. While nobody looks there is no task.
-The hub's own joins and leaves are nobody's to handle (`UNHEARD`).
+Each server process shows its own visitors what they look at, and asks the store and the other servers
+for it once a second, once for all who look at the same. What it shows is sent to each of them alone; a
+broadcast to their hub, whoever's it is, is heard by none and can be no picture. So no worker is needed, and
+nothing has to be elected or taken over where a server dies: its visitors come back elsewhere. While nobody
+looks there is no task. The hub's own joins and leaves are nobody's to handle (`UNHEARD`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
+import time
 import weakref
 from dataclasses import asdict
 from typing import Any
@@ -20,44 +23,50 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 
 from django_hub import closes
-from django_hub.api import hub_broadcast
+from django_hub.conf import get_settings
 from django_hub.consumers import HubConsumer
-from django_hub.exceptions import HubError, Unavailable
+from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.choice import get_layer
 from django_hub.logs import get_logger
-from django_hub.names import UNHEARD
+from django_hub.names import OURS, UNHEARD, require_hub_name
 from django_hub.questions import Questions
 from django_hub.sights import Sight, Viewer, handled
 from django_hub.stores.registry import get_store
 
 logger = get_logger(__name__)
 
-PANEL = "django_hub.admin"
+PANEL = OURS + "admin"
 MAY_SEE = "django_hub.view_hubs"
 
-# Seconds between two looks, and between two looks at who may look.
+# Seconds between two looks at the same.
 _EVERY = 1.0
-_CHECKED = 10.0
 
 
 class HubsPanel(HubConsumer):
-    """Sends what its visitor looks at, as broadcasts to the hub `PANEL`; staff with ``view_hubs`` only."""
+    """Sends what its visitor looks at, as a member of the hub `PANEL`; staff with ``view_hubs`` only."""
 
     events = UNHEARD
+    permission_required = MAY_SEE
     grace = 0.0
     max_message_bytes = 4096
     rate = 10.0
     burst = 50
     when_slow = "latest"
 
-    _panel: Panel | None = None
+    _shown_by: Panel | None = None
 
     async def get_hub(self) -> str:
         return PANEL
 
+    def _named(self, hub: object) -> str:
+        return require_hub_name(hub)
+
     async def authorize(self) -> bool:
-        user = self.scope.get("user")
-        return await super().authorize() and user is not None and await _may_look(user.pk)
+        # As the page, whose admin lets in nobody but staff.
+        return await super().authorize() and bool(getattr(self.scope["user"], "is_staff", False))
+
+    async def may_receive(self) -> bool:
+        return False
 
     async def on_message(self, data: str | bytes) -> None:
         try:
@@ -65,21 +74,15 @@ class HubsPanel(HubConsumer):
         except (ValueError, RecursionError) as error:
             await self.close(closes.BAD_REQUEST, str(error)[:100])
             return
-        self._panel = _panel()
-        self._panel.show(self, sight)
+        self._shown_by = panel_here()
+        self._shown_by.show(self, sight)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            if self._panel is not None:
-                self._panel.forget(self)
-
-
-@database_sync_to_async
-def _may_look(pk: Any) -> bool:
-    user = get_user_model()._default_manager.filter(pk=pk).first()  # noqa: SLF001 (Django's way)
-    return bool(user and user.is_active and getattr(user, "is_staff", False) and user.has_perm(MAY_SEE))
+            if self._shown_by is not None:
+                await self._shown_by.forget(self)
 
 
 @database_sync_to_async
@@ -100,19 +103,27 @@ class Panel:
 
     def __init__(self) -> None:
         self._visitors: dict[HubsPanel, Sight] = {}
+        # Those who were shown nothing yet of what they look at now.
+        self._new: set[HubsPanel] = set()
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._tails: dict[str, int] = {}
 
     def show(self, visitor: HubsPanel, sight: Sight) -> None:
         self._visitors[visitor] = sight
+        self._new.add(visitor)
         self._news.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), context=contextvars.Context())
 
-    def forget(self, visitor: HubsPanel) -> None:
+    async def forget(self, visitor: HubsPanel) -> None:
+        """With the last the task ends, before this returns: a server that stops waits for its consumers,
+        and Python may crash at its end where a task is still in the layer's queue."""
         self._visitors.pop(visitor, None)
+        self._new.discard(visitor)
         self._news.set()
+        if not self._visitors and self._task is not None:
+            await asyncio.wait([self._task], timeout=get_settings().SHUTDOWN_GRACE)
 
     async def _run(self) -> None:
         try:
@@ -133,59 +144,65 @@ class Panel:
 
     async def _watch(self, viewer: Viewer) -> None:
         clock = asyncio.get_running_loop().time
-        checked = clock()
+        # What was seen last, and when it is looked at again, whoever comes meanwhile.
+        seen: dict[Sight, tuple[float, dict[str, Any]]] = {}
         while self._visitors:
             self._news.clear()
-            if clock() - checked > _CHECKED:
-                checked = clock()
-                await self._check()
-            by_sight: dict[Sight, list[str]] = {}
+            new, self._new = self._new, set()
+            by_sight: dict[Sight, list[HubsPanel]] = {}
             for visitor, sight in self._visitors.items():
-                by_sight.setdefault(sight, []).append(visitor.client_id)
-            for sight, ids in by_sight.items():
-                await self._show(viewer, sight, ids)
+                by_sight.setdefault(sight, []).append(visitor)
+            seen = {sight: last for sight, last in seen.items() if sight in by_sight}
+            for sight, visitors in by_sight.items():
+                if sight in seen and clock() < seen[sight][0]:
+                    for visitor in new.intersection(visitors):
+                        await visitor.send(seen[sight][1], key="picture")
+                    continue
+                picture = await _picture(viewer, sight)
+                seen[sight] = clock() + _EVERY, picture
+                for visitor in visitors:
+                    await visitor.send(picture, key="picture")
+                if sight.hub:
+                    await self._show_events(sight.hub)
             shown = {sight.hub for sight in by_sight}
             for hub in [hub for hub in self._tails if hub not in shown]:
                 del self._tails[hub]
-            for hub in shown - {""}:
-                ids = [each.client_id for each, sight in self._visitors.items() if sight.hub == hub]
-                await self._show_events(hub, ids)
-            try:
-                async with asyncio.timeout(_EVERY):
+            due = min(due for due, _ in seen.values())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
                     await self._news.wait()
-            except TimeoutError:
-                continue
 
-    async def _show(self, viewer: Viewer, sight: Sight, ids: list[str]) -> None:
-        picture = await viewer.see(sight)
-        if members := picture.get("members"):
-            names = await _names({member["user"] for member in members if member["user"] is not None})
-            for member in members:
-                member["username"] = names.get(member["user"])
-        picture["sight"] = asdict(sight)
-        await hub_broadcast(PANEL, picture, only=ids, droppable=True, key="picture")
-
-    async def _show_events(self, hub: str, ids: list[str]) -> None:
-        tail = await get_store().tail(hub, self._tails.get(hub), 100)
+    async def _show_events(self, hub: str) -> None:
+        """What was handled since the last time, to all who look at this hub."""
+        try:
+            tail = await get_store().tail(hub, self._tails.get(hub), 100)
+        except Damaged as error:
+            logger.warning("The events of hub %s are not shown: %s", hub, error)
+            return
         self._tails[hub] = tail.position
         if tail.items or tail.missed:
             events = [handled(hub, item) for item in tail.items]
             message = {"view": "events", "hub": hub, "events": events, "missed": tail.missed}
-            await hub_broadcast(PANEL, message, only=ids, droppable=True)
+            for visitor in [each for each, sight in self._visitors.items() if sight.hub == hub]:
+                await visitor.send(message)
 
-    async def _check(self) -> None:
-        for visitor in list(self._visitors):
-            try:
-                allowed = await visitor.authorize()
-            except HubError:
-                allowed = False
-            if not allowed:
-                await visitor.close(closes.FORBIDDEN, "not allowed any more")
-                self.forget(visitor)
+
+async def _picture(viewer: Viewer, sight: Sight) -> dict[str, Any]:
+    try:
+        picture = await viewer.see(sight)
+    except Damaged as error:
+        # It is the one hub's, and no reason to show nothing of the others.
+        picture = {"view": "error", "at": time.time(), "error": str(error)}
+    if members := picture.get("members"):
+        names = await _names({member["user"] for member in members if member["user"] is not None})
+        for member in members:
+            member["username"] = names.get(member["user"])
+    return {**picture, "sight": asdict(sight)}
 
 
 _panels: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Panel] = weakref.WeakKeyDictionary()
 
 
-def _panel() -> Panel:
+def panel_here() -> Panel:
+    """Of the running loop."""
     return _panels.setdefault(asyncio.get_running_loop(), Panel())

@@ -21,7 +21,8 @@ websocket_urlpatterns = [path(PATH, _consumer)]
 
 
 def panel_path(application: Any, prefix: str = "") -> str | None:
-    """Where the application routes the page's socket, behind any middleware; None: nowhere."""
+    """Where the application routes the page's socket, behind any middleware; None: nowhere that can
+    be seen. What an application of the project's own does by itself can't."""
     if isinstance(mapping := getattr(application, "application_mapping", None), dict):
         return panel_path(mapping.get("websocket"), prefix)
     if isinstance(routes := getattr(application, "routes", None), list):

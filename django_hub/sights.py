@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from django_hub import presence
 from django_hub.answers import CLIENT
-from django_hub.events import Event, Left, Lost, Message, read_body
+from django_hub.events import Event, Left, Lost, Message, read_beginning, read_body
 from django_hub.exceptions import UnreadableEvent
 from django_hub.members import Member
 from django_hub.names import require_hub_name, session_of
@@ -29,8 +29,10 @@ SHOWN = 50
 _RELAYS = 200
 _BUSY = 500
 _DEAD = 20
-# Seconds for which the largest hubs are not looked for anew.
+# Seconds for which the largest hubs are not looked for anew, and for which a rate stands: whoever looks at
+# something else that it is a part of is told the same, and not what came since.
 _LARGEST = 10.0
+_STANDS = 0.5
 _TEXT = 500
 
 
@@ -65,7 +67,7 @@ class Viewer:
         self._questions = questions
         self._largest: list[str] = []
         self._looked = 0.0
-        self._counts: dict[tuple[str, str], tuple[float, int]] = {}
+        self._counts: dict[tuple[str, str], tuple[float, int, float]] = {}
 
     async def see(self, sight: Sight) -> dict[str, Any]:
         """Raises `Unavailable`."""
@@ -172,11 +174,14 @@ class Viewer:
 
     def _rate(self, process: str, name: str, count: int) -> float:
         now = time.monotonic()
-        before, last = self._counts.pop((process, name), (0.0, count))
-        self._counts[process, name] = now, count
+        before, last, rate = self._counts.pop((process, name), (now, count, 0.0))
+        if now - before >= _STANDS:
+            rate = round(max(0, count - last) / (now - before), 2)
+            before, last = now, count
+        self._counts[process, name] = before, last, rate
         while len(self._counts) > 20 * SHOWN * max(1, _RELAYS // 10):
             del self._counts[next(iter(self._counts))]
-        return round(max(0, count - last) / (now - before), 2) if before and now > before else 0.0
+        return rate
 
 
 async def _begun(
@@ -236,18 +241,39 @@ def handled(hub: str, item: Handled) -> dict[str, Any]:
 
 
 def told(hub: str, position: int, body: str) -> dict[str, Any]:
-    """What an event says, shortly."""
+    """What an event says, shortly; also of a body that was cut (`Handled`)."""
     try:
         event: Event = read_body(hub, position, body)
     except UnreadableEvent:
-        return {"kind": "?", "text": body[:_TEXT]}
+        return _told_of_beginning(body)
     match event:
         case Message(data=str(data)):
             text = data[:_TEXT]
         case Message(data=data):
             text = f"{len(data)} bytes"
         case Left() | Lost():
-            text = event.reason if event.code is None else f"{event.reason} {event.code}"
+            text = _ending(event.reason, event.code)
         case _:
             text = ""
     return {"kind": type(event).__name__.lower(), "client": event.client_id, "text": text}
+
+
+def _told_of_beginning(body: str) -> dict[str, Any]:
+    try:
+        kind, client, *values = read_beginning(body)
+    except UnreadableEvent:
+        return {"kind": "?", "text": body[:_TEXT]}
+    match kind, values:
+        case "message", [_, _, _, _, str(data), *_]:
+            text = data[:_TEXT]
+        case "message", [_, _, _, _]:
+            text = "bytes, too many to count"
+        case (("left" | "lost"), [_, _, _, _, str(reason), code, *_]):
+            text = _ending(reason, code)
+        case _:
+            text = ""
+    return {"kind": kind, "client": client, "text": text}
+
+
+def _ending(reason: str, code: object) -> str:
+    return reason if code is None else f"{reason} {code}"

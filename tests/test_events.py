@@ -19,6 +19,7 @@ from django_hub.events import (
     left_body,
     lost_body,
     message_body,
+    read_beginning,
     read_body,
     read_description,
     resumed_body,
@@ -289,3 +290,21 @@ def test_events_cannot_be_changed():
 def test_a_left_says_nothing_that_was_not_given():
     left = Left(**ANN, reason="close")
     assert (left.code, left.error, left.undelivered) == (None, None, ())
+
+
+def test_a_body_cut_anywhere_in_its_text_has_the_texts_beginning():
+    said = 'é"\\\n🐙 and so on'
+    body = message_body(WHO, 1.5, said)
+    begins = body.index(",1.5,") + len(",1.5,")
+    for end in range(begins + 1, len(body)):
+        *values, text = read_beginning(body[:end])
+        assert values == ["message", "ann", "7", {"name": "Ann"}, False, 1.5]
+        assert said.startswith(text)
+        text.encode()
+    assert text == said
+
+
+@pytest.mark.parametrize("body", ["", "[", "rubbish", '["message"', '["no","ann",', '{"message":"ann",'])
+def test_what_is_no_beginning_of_a_body_is_refused(body):
+    with pytest.raises(UnreadableEvent, match="beginning"):
+        read_beginning(body)

@@ -12,8 +12,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, Permission, User
 
-from django_hub import answers, closes, panel
-from django_hub.exceptions import Unavailable
+from django_hub import answers, closes, hub_add, hub_broadcast, hub_create, panel
+from django_hub.exceptions import Damaged, InvalidName, Unavailable
 from django_hub.layers.choice import get_layer
 from django_hub.panel import HubsPanel
 from django_hub.sights import Viewer
@@ -83,6 +83,22 @@ async def test_events_as_they_are_handled(world: World, operator: User) -> None:
     ]
 
 
+async def test_nobody_else_gets_into_the_panels_hub_or_onto_the_page(world: World, operator: User) -> None:
+    eve = await world.open(OpenConsumer.as_asgi(), websocket_scope(panel.PANEL, client_id="eve"))
+    assert await eve.close_code() == closes.BAD_REQUEST
+    with pytest.raises(InvalidName, match="django_hub's own"):
+        await hub_create(panel.PANEL, events="room-events")
+    with pytest.raises(InvalidName, match="django_hub's own"):
+        await hub_add(panel.PANEL, HubsPanel())
+    socket = await looking(world, operator)
+    await shown(socket, "hubs")
+    await hub_broadcast(panel.PANEL, {"view": "hubs", "forged": True})
+    await world.relay.idle()
+    pictures = [await shown(socket, "hubs") for _ in range(5)]
+    assert not [picture for picture in pictures if "forged" in picture]
+    assert {event.hub for event in world.events} == set()
+
+
 async def test_who_may_not_look_is_refused(world: World, clerk: User) -> None:
     socket = await world.open(HubsPanel.as_asgi(), websocket_scope("x", user=clerk))
     assert await socket.close_code() == closes.FORBIDDEN
@@ -90,7 +106,7 @@ async def test_who_may_not_look_is_refused(world: World, clerk: User) -> None:
 
 @pytest.mark.parametrize("lost", ["permission", "staff", "active", "user"])
 async def test_who_may_look_no_more_is_closed_at_the_next_check(
-    world: World, operator: User, monkeypatch: pytest.MonkeyPatch, lost: str
+    world: World, operator: User, lost: str
 ) -> None:
     socket = await looking(world, operator)
     await shown(socket, "hubs")
@@ -105,8 +121,9 @@ async def test_who_may_look_no_more_is_closed_at_the_next_check(
     else:
         await mine.aupdate(**{f"is_{lost}": False})
     await shown(socket, "hubs")
-    monkeypatch.setattr(panel, "_CHECKED", 0.0)
-    assert await socket.close_code() == closes.FORBIDDEN
+    world.relay.rechecks.inquiries.of_everybody()
+    wanted = {closes.FORBIDDEN} if lost in ("permission", "staff") else {closes.BAD_TOKEN}
+    assert {await socket.close_code()} == wanted
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 4000, "{}", json.dumps(HOME | {"hub": "\0" * 300})])
@@ -152,10 +169,9 @@ async def test_all_who_look_at_the_same_are_shown_one_picture(
 ) -> None:
     monkeypatch.setattr(panel, "_EVERY", 60.0)
     first = await looking(world, operator)
-    await shown(first, "hubs")
+    picture = await shown(first, "hubs")
     second = await looking(world, operator)
-    picture = await shown(second, "hubs")
-    assert await shown(first, "hubs", at=picture["at"]) == picture
+    assert await shown(second, "hubs") == picture
 
 
 async def test_an_id_that_is_no_users_key_has_no_name() -> None:
@@ -214,7 +230,7 @@ async def test_it_costs_nothing_while_nobody_looks(
     await shown(socket, "hub")
     assert (await cost()).keys() >= {"survey", "members", "tail", "processes"}
     socket.disconnect()
-    await until(lambda: panel._panel()._task is None and world.relay.clients.counted is None)
+    await until(lambda: panel.panel_here()._task is None and world.relay.clients.counted is None)
     assert await cost() == before
     await asyncio.sleep(0.3)
     assert not counted.taken()
@@ -240,31 +256,67 @@ async def test_who_goes_on_to_another_hub_is_shown_its_events_from_then_on(
     ann.send_nowait("one")
     assert (await shown(socket, "events"))["events"][-1]["text"] == "one"
     socket.send_nowait(json.dumps(HOME | {"hub": "kitchen"}))
-    await until(lambda: list(panel._panel()._tails) == ["kitchen"])
+    await until(lambda: list(panel.panel_here()._tails) == ["kitchen"])
     ann.send_nowait("not shown")
     await until(lambda: len(world.told()) == 3)
     bob.send_nowait("two")
     assert [event["text"] for event in (await shown(socket, "events"))["events"]] == ["two"]
 
 
-async def test_who_may_still_look_is_shown_more(
-    world: World, operator: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(panel, "_CHECKED", 0.0)
+async def test_who_may_still_look_is_shown_more(world: World, operator: User) -> None:
     socket = await looking(world, operator)
+    await shown(socket, "hubs")
+    world.relay.rechecks.inquiries.of_everybody()
+    await until(lambda: world.relay.rechecks.inquiries.is_idle)
     pictures = [await shown(socket, "hubs") for _ in range(3)]
     assert len({picture["at"] for picture in pictures}) == 3
 
 
-async def test_a_check_that_cannot_be_made_closes(
+async def test_a_damaged_hub_is_told_of_and_the_others_are_shown(
+    world: World, operator: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    see, tail = Viewer.see, world.store.tail
+
+    async def damaged(viewer: Viewer, sight: Any) -> Any:
+        if "cellar" in (sight.hub, sight.search):
+            raise Damaged("not ours")
+        return await see(viewer, sight)
+
+    async def no_tail(hub: str, *args: Any) -> Any:
+        if hub == "attic":
+            raise Damaged("not ours")
+        return await tail(hub, *args)
+
+    monkeypatch.setattr(Viewer, "see", damaged)
+    monkeypatch.setattr(world.store, "tail", no_tail)
+    bad = [await looking(world, operator, hub="cellar"), await looking(world, operator, search="cellar")]
+    good = await looking(world, operator, hub="attic")
+    for _ in range(2):
+        for socket in bad:
+            assert (await shown(socket, "error"))["error"] == "not ours"
+        await shown(good, "hub")
+    assert "The events of hub attic are not shown: not ours" in caplog.text
+
+
+async def test_who_types_makes_nobody_look_again(
     world: World, operator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    socket = await looking(world, operator)
-    await shown(socket, "hubs")
+    """One look at each thing looked at, in a time that is long here."""
+    monkeypatch.setattr(panel, "_EVERY", 60.0)
+    looks: Counter[str] = Counter()
+    see = Viewer.see
 
-    async def unavailable(_: HubsPanel) -> bool:
-        raise Unavailable("no database")
+    async def counted(viewer: Viewer, sight: Any) -> Any:
+        looks[sight.search] += 1
+        return await see(viewer, sight)
 
-    monkeypatch.setattr(HubsPanel, "authorize", unavailable)
-    monkeypatch.setattr(panel, "_CHECKED", 0.0)
-    assert await socket.close_code() == closes.FORBIDDEN
+    monkeypatch.setattr(Viewer, "see", counted)
+    first = await shown(await looking(world, operator), "hubs")
+    second = await looking(world, operator)
+    for search in ("", "l", "lo", "lob"):
+        second.send_nowait(json.dumps(HOME | {"search": search}))
+        await shown(second, "hubs", sight=HOME | {"search": search})
+    assert looks == Counter(["", "l", "lo", "lob"])
+    second.send_nowait(json.dumps(HOME))
+    assert await shown(second, "hubs", sight=HOME) == first
+    assert looks[""] == 1

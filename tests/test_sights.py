@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from django_hub import sights
-from django_hub.events import describe, joined_body, left_body, lost_body, message_body
+from django_hub.events import describe, joined_body, left_body, lost_body, message_body, updated_body
 from django_hub.exceptions import InvalidName
 from django_hub.sights import SHOWN, Sight, Viewer, told
 from django_hub.stores.memory import MemoryStore
 from django_hub.stores.ops import Lose
-from django_hub.stores.survey import HubSurvey
+from django_hub.stores.survey import TAIL_CHARACTERS, HubSurvey
 from tests.stores.contract import join, post
 
 HOME = {"hub": "", "search": "", "after": "", "by_name": False}
+WHO = describe("ann", None, {})
 
 
 class Relays:
@@ -177,6 +178,23 @@ async def test_rates_are_of_what_came_between_two_looks(
     assert (await viewer.see(Sight()))["totals"]["rate"] == 0
 
 
+async def test_rates_are_the_same_for_all_who_look(
+    store: MemoryStore, viewer: Viewer, relays: Relays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of two looks a tenth of a second after the other, once a second."""
+    now = 1000.0
+    monkeypatch.setattr(sights.time, "monotonic", lambda: now)
+    await store.apply([join()])
+    rates = []
+    for _ in range(3):
+        for sight in (Sight(), Sight(search="l")):
+            picture = await viewer.see(sight)
+            rates.append((picture["totals"]["rate"], picture["hubs"][0]["in"]))
+            relays.messages, now = relays.messages + 10, now + 0.1
+        relays.messages, now = relays.messages + 80, now + 0.8
+    assert rates == [(0, 0), (0, 0), *[(100, 100)] * 4]
+
+
 async def test_what_rates_are_made_of_is_bounded(
     store: MemoryStore, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,3 +260,18 @@ def test_events_are_told_shortly() -> None:
     assert told("lobby", 1, left_body(who, 1.0, "kicked", 4403))["text"] == "kicked 4403"
     assert told("lobby", 1, left_body(who, 1.0, "lost", None))["text"] == "lost"
     assert told("lobby", 1, "rubbish") == {"kind": "?", "text": "rubbish"}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "text"),
+    [
+        (message_body(WHO, 1.0, 'é"\\\n🐙' * 900), "message", ('é"\\\n🐙' * 900)[:500]),
+        (message_body(WHO, 1.0, b"x" * 9000), "message", "bytes, too many to count"),
+        (message_body(describe("ann", None, {"k": "x" * 9000}), 1.0, "hi"), "message", ""),
+        (left_body(WHO, 1.0, "slow", 4008, None, ("x" * 9000,)), "left", "slow 4008"),
+        (left_body(WHO, 1.0, "lost", None, None, ("x" * 9000,)), "left", "lost"),
+        (updated_body(describe("ann", None, {"k": "x" * 9000}), 1.0), "updated", ""),
+    ],
+)
+def test_a_long_event_is_told_by_its_beginning(body: str, kind: str, text: str) -> None:
+    assert told("lobby", 1, body[:TAIL_CHARACTERS]) == {"kind": kind, "client": "ann", "text": text}

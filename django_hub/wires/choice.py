@@ -54,7 +54,7 @@ class Wires:
                 self._put_off_sigterm(self._drain, server.stop_listening)
                 self._drain = None
             if server is daphne:
-                self._tell_daphne()
+                self._tell_daphne(protocol)
                 self._bound_inbox(protocol)
                 send = daphne.open_door(protocol, send)
             if name in self._allowed:
@@ -74,10 +74,10 @@ class Wires:
         protocol = daphne.find_protocol(_innermost(send))
         return protocol is None or inbox.find(protocol) is not None
 
-    def _tell_daphne(self) -> None:
+    def _tell_daphne(self, protocol: Any) -> None:
         if not self._daphne_told:
             self._daphne_told = True
-            daphne.before_shutdown(self._leave)
+            daphne.before_shutdown(self._leave, protocol)
 
     def _put_off_sigterm(self, drain: _Drain, stop_listening: Callable[[Any], None]) -> None:
         async def work(handler: Any) -> None:

@@ -16,6 +16,7 @@ also daphne 4.2.2 with Autobahn 24.4 and Twisted 24.7:
 - the `send` of a websocket application is ``functools.partial(Server.handle_reply, protocol)``;
 - the protocol has ``state``, ``STATE_OPEN``, ``STATE_CONNECTING``, ``closeHandshakeTimeout``,
   ``sendCloseFrame(code, reasonUtf8)`` and ``sendMessage(payload, isBinary)``;
+- its ``server`` has ``connections``, dicts with an ``application_instance`` where there is one;
 - its ``transport`` is a ``twisted.internet.tcp.Connection``, or a TLS layer above one (its ``transport``);
   with ``write``, ``unregisterProducer``, ``abortConnection``, and of the connection ``socket``,
   ``registerProducer``, ``unregisterProducer``, ``producer``, ``connected``, ``TLS``, and its buffer:
@@ -240,11 +241,12 @@ async def _send(protocol: Any, send: _Send, message: dict[str, Any]) -> None:
         await send(message)
 
 
-def before_shutdown(leave: Callable[[], Awaitable[None]]) -> None:
+def before_shutdown(leave: Callable[[], Awaitable[None]], protocol: Any) -> None:
     """Have Daphne wait for ``leave`` before it ends.
 
     By itself it cancels all applications and stops with the first of them that is done: one request
-    that waits for nothing would cut short the farewell of all sockets.
+    that waits for nothing would cut short the farewell of all sockets. And it fails, and cancels none,
+    where a connection has no application yet, as one that a browser opened ahead.
     """
     from twisted.internet import defer
     from twisted.internet import reactor as running
@@ -253,7 +255,11 @@ def before_shutdown(leave: Callable[[], Awaitable[None]]) -> None:
     reactor: Any = running
 
     def leaving() -> Any:
-        return defer.Deferred.fromFuture(loop.create_task(_quietly(leave)))
+        connections = list(getattr(getattr(protocol, "server", None), "connections", {}).values())
+        key = "application_instance"
+        applications = [each[key] for each in connections if key in each]
+        left = applications if len(applications) < len(connections) else []
+        return defer.Deferred.fromFuture(loop.create_task(_quietly(leave, left)))
 
     reactor.addSystemEventTrigger("before", "shutdown", leaving)
 
@@ -269,8 +275,15 @@ def stop_listening(_handler: Any) -> None:
             port.stopListening()
 
 
-async def _quietly(leave: Callable[[], Awaitable[None]]) -> None:
+async def _quietly(
+    leave: Callable[[], Awaitable[None]], applications: Iterable[asyncio.Future[Any]]
+) -> None:
     try:
         await leave()
     except Exception:
         logger.exception("Not all clients left in order; leases do the rest")
+    pending = [each for each in applications if not each.done()]
+    for application in pending:
+        application.cancel()
+    if pending:
+        await asyncio.wait(pending, timeout=_ANSWER)

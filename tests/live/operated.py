@@ -1,6 +1,7 @@
 """A site for who operates it: hubs and clients of any name, a handler that fails, an admin of its own.
 
-``SOCKET`` in the environment: the path below which the page's socket is routed; ``-`` is nowhere.
+``SOCKET`` in the environment: the path below which the page's socket is routed; ``-`` is nowhere, and with
+``()`` a function of the project's own chooses by the path.
 """
 
 from __future__ import annotations
@@ -66,13 +67,19 @@ _below = os.environ.get("SOCKET", "")
 _hall: Any = Hall.as_asgi()
 _panel: Any = URLRouter(hubs_admin)
 _routes = [re_path(r"^ws/hall/(?P<hub>(?s:.*))/$", _hall)]
-if _below != "-":
+if _below not in ("-", "()"):
     _routes += [path(_below, _panel)] if _below else hubs_admin
+
+
+async def _by_path(scope: Any, receive: Any, send: Any) -> None:
+    is_ours = scope["path"].startswith("/ws/django_hub/")
+    await (_panel if is_ours else URLRouter(_routes))(scope, receive, send)
+
 
 application = ProtocolTypeRouter(
     {
         "http": ASGIStaticFilesHandler(pages),
-        "websocket": AuthMiddlewareStack(URLRouter(_routes)),
+        "websocket": AuthMiddlewareStack(_by_path if _below == "()" else URLRouter(_routes)),
         "channel": ChannelNameRouter({"hall-events": Talk.as_asgi()}),
     }
 )

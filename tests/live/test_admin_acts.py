@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.operators import APP, NASTY, HallClient, Operator, dismiss, log_of, prepared
+from tests.live.operators import APP, NASTY, HallClient, Operator, dismiss, log_of, manage, prepared
 from tests.live.servers import WebServer, daphne
 
 
@@ -161,6 +161,36 @@ async def test_a_stranger_and_a_forged_post(server: WebServer) -> None:
     assert log(server, "forged") == []
 
 
+LOSES_THE_BROKER = """
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.test import RequestFactory
+from django_hub import operations
+from django_hub.admin import HubsAdmin
+from django_hub.exceptions import Unavailable
+from django_hub.models import Hubs
+
+async def kick(*args):
+    print(*args)
+    raise Unavailable("no broker")
+
+operations.kick = kick
+request = RequestFactory().post("/", {"action": "kick", "hub": "lost", "client": "ann", "reason": "loud"})
+request.user = User.objects.get(username="root")
+answer = HubsAdmin(Hubs, admin.site).act(request)
+print(answer.status_code, answer.content.decode())
+"""
+
+
+async def test_what_may_have_been_done_is_logged(server: WebServer) -> None:
+    """The broker went away behind the action, before it could say so."""
+    said = await asyncio.to_thread(manage, server.environment, "shell", "-c", LOSES_THE_BROKER)
+    assert "lost ann loud\n503 " in said
+    assert "It is not known whether it was done: no broker" in said
+    told = "It is not known whether this was done: kick {'client': 'ann', 'reason': 'loud'}"
+    assert log(server, "lost") == [("root", told)]
+
+
 async def test_an_admin_site_of_ones_own(server: WebServer) -> None:
     root = await Operator.come(server, "root", "/ops/")
     async with HallClient(server, "own", "ann") as ann:
@@ -214,11 +244,25 @@ async def test_hostile_names_are_escaped(server: WebServer) -> None:
     assert not [shown for row in rows for shown in row[2:] if not shown.isprintable()]
 
 
-async def test_without_an_asgi_application_the_page_has_no_socket(server: WebServer) -> None:
-    """As on a site that is WSGI alone."""
+async def test_it_stops_in_order_beside_a_connection_that_asks_nothing(server: WebServer) -> None:
+    """As browsers open some ahead. Daphne then cancels no application: Python crashed at its end."""
+    async with daphne(APP, server.environment) as other:
+        root = await Operator.come(other, "root")
+        async with await root.open() as socket:
+            await socket.send('{"hub": "", "search": "", "after": "", "by_name": false}')
+            await socket.recv()
+            _, writer = await asyncio.open_connection(other.host, other.port)
+            await root.get()  # by then that one is known to the server, too
+            assert await other.stop() == 0
+            writer.close()
+    assert "Killed" not in other.log()
+
+
+async def test_without_an_asgi_application_the_page_can_but_try(server: WebServer) -> None:
+    """As on a site that is WSGI alone, or has its sockets at another server."""
     async with daphne(APP, server.environment | {"ASGI": "nowhere"}) as other:
         root = await Operator.come(other, "root")
         status, page = await root.get()
     assert status == 200
-    assert "the application routes no websocket" in page
-    assert "data-socket" not in page
+    assert 'data-socket="/ws/django_hub/admin/" data-unseen' in page
+    assert "no route to it was seen" in page

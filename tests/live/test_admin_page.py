@@ -234,9 +234,19 @@ async def test_hostile_names_in_the_page(env: dict[str, str], browser: Browser) 
 async def test_it_is_said_where_the_route_is_missing(env: dict[str, str], browser: Browser) -> None:
     async with operated(env, SOCKET="-") as server:
         page = await logged_in(browser, server, "root")
+        await page.locator("#no-route").wait_for()
         text = await page.locator("#no-route").inner_text()
+        assert "no websocket answered at /ws/django_hub/admin/" in text
         assert "from django_hub.routing import websocket_urlpatterns as hubs_admin" in text
         await page.locator("#status[data-state=closed]", has_text="Not live").wait_for()
+
+
+async def test_it_is_live_behind_a_function_that_routes(env: dict[str, str], browser: Browser) -> None:
+    """Which can't be looked into: the page tries."""
+    async with operated(env, SOCKET="()") as server:
+        page = await logged_in(browser, server, "root")
+        await page.locator("#status[data-state=online]", has_text="as of").wait_for()
+        assert not await page.locator("#no-route").is_visible()
 
 
 class Below(Server):

@@ -230,7 +230,12 @@ function look(changes = {}) {
 }
 
 byId("find").addEventListener("submit", (event) => event.preventDefault());
-byId("find").addEventListener("input", (event) => look({ search: event.target.value, after: "" }));
+let typing;
+byId("find").addEventListener("input", (event) => {
+  // Each look costs the broker something: who types is shown what was typed, not each letter.
+  clearTimeout(typing);
+  typing = setTimeout(() => look({ search: event.target.value, after: "" }), 200);
+});
 byId("next").addEventListener("click", () => look({ after: following }));
 byId("first").addEventListener("click", () => look({ after: "" }));
 byId("by-name").addEventListener("click", () => look({ by_name: true, after: "" }));
@@ -250,33 +255,38 @@ function status(state, text) {
   byId("status").textContent = text;
 }
 
-if (socket) {
-  const { connect } = await import(root.dataset.module);
-  hub = connect(socket);
-  hub.on("state", (now) => {
-    if (now.state === "online") {
-      status("online", "Live");
-      look();
-    } else if (now.state === "closed") {
-      status("closed", `Closed (${now.code}): ${shown(now.reason) || "reload the page"}`);
-    } else {
-      status(now.state, now.state === "connecting" ? "Connecting…" : "No connection; trying again");
-    }
-  });
-  hub.on("message", ({ data }) => {
-    if (data.view === "events") {
-      if (data.hub === hubName) showEvents(data);
-      return;
-    }
-    // One of before the last search may still be on its way.
-    if (["search", "after", "by_name"].some((name) => data.sight[name] !== sight[name])) return;
-    lastAt = Date.now();
-    status("online", `Live, as of ${clock(data.at)}`);
-    (data.view === "hub" ? showHub : showHubs)(data);
-  });
-  setInterval(() => {
-    if (lastAt && hub.state === "online" && Date.now() - lastAt > 8000) status("waiting", "Nothing new comes; is the broker there?");
-  }, 2000);
-} else {
-  status("closed", "Not live");
-}
+const { connect } = await import(root.dataset.module);
+hub = connect(socket);
+// The page could not see that anybody answers there.
+let unseen = "unseen" in root.dataset;
+hub.on("state", (now) => {
+  if (now.state === "online") unseen = false;
+  if (unseen && now.state === "waiting") {
+    unseen = false;
+    hub.close();
+    byId("no-route").hidden = false;
+    status("closed", "Not live");
+  } else if (now.state === "online") {
+    status("online", "Live");
+    look();
+  } else if (now.state === "closed") {
+    status("closed", `Closed (${now.code}): ${shown(now.reason) || "reload the page"}`);
+  } else {
+    status(now.state, now.state === "connecting" ? "Connecting…" : "No connection; trying again");
+  }
+});
+hub.on("message", ({ data }) => {
+  if (data.view === "events") {
+    if (data.hub === hubName) showEvents(data);
+    return;
+  }
+  // One of before the last search may still be on its way.
+  if (["search", "after", "by_name"].some((name) => data.sight[name] !== sight[name])) return;
+  lastAt = Date.now();
+  status("online", `Live, as of ${clock(data.at)}`);
+  if (data.view === "error") rows([], "", data);
+  else (data.view === "hub" ? showHub : showHubs)(data);
+});
+setInterval(() => {
+  if (lastAt && hub.state === "online" && Date.now() - lastAt > 8000) status("waiting", "Nothing new comes; is the broker there?");
+}, 2000);
