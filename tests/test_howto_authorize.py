@@ -54,7 +54,7 @@ async def test_one_application_has_both_routes_each_with_its_own_origins(
     world: World, settings: Any
 ) -> None:
     settings.ALLOWED_HOSTS = ["localhost"]
-    page = run()
+    page = await run(PAGE, rooms_of=rooms_of)
 
     def scope(path: str, headers: Any, **more: Any) -> dict[str, Any]:
         return websocket_scope("lobby", headers=headers) | {"path": f"/{path}/lobby/", **more}
