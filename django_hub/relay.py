@@ -51,6 +51,8 @@ from django_hub.wires.choice import Wires
 logger = get_logger(__name__)
 
 _POLL = 0.01
+# Seconds after which the pump is cancelled again: what it has to tidy up takes less.
+_PUMP_ENDS = 2.0
 
 
 class Relay:
@@ -314,16 +316,17 @@ class Relay:
             self._stopping = None
 
     async def _halt(self) -> None:
-        tasks = [*self._tasks, *self._listeners.values()]
+        tasks, self._tasks = self._tasks, []
+        listeners, self._listeners = self._listeners, {}
         if self._looking is not None:
             tasks.append(self._looking)
             self._looking = None
-        self._tasks = []
-        self._listeners = {}
         self.hearing = Hearing(time.monotonic)
         self.rechecks.end()
         self.answers.stop_counting()
-        await end(tasks, self._settings.SHUTDOWN_GRACE + 2)
+        await asyncio.gather(
+            end(tasks, _PUMP_ENDS), end(listeners.values(), self._settings.SHUTDOWN_GRACE + 2)
+        )
 
     async def _tidy(self) -> None:
         """Do what is a beat's to do: where all visits are shorter than one, there is none."""

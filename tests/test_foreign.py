@@ -95,7 +95,7 @@ class Hall:
         return self
 
     def start(self, layer):
-        self.task = asyncio.create_task(pump(layer, self.channel, self.ordering, lambda: None))
+        self.task = asyncio.create_task(pump(layer, self.channel, self.ordering, lambda _: None))
 
 
 @pytest.fixture

@@ -575,7 +575,7 @@ async def test_one_order_for_all_on_a_layer_that_loses_doubles_and_mixes(seed: i
         await place.ordering.settle("lobby")
         channel = f"specific.place!{number}"
         await layer.group_add(group_name("lobby"), channel)
-        pumps.append(asyncio.create_task(pump(Layer(layer), channel, place.ordering, lambda: None)))
+        pumps.append(asyncio.create_task(pump(Layer(layer), channel, place.ordering, lambda _: None)))
     senders = [Sender(Layer(layer), store, place.ordering.room) for place in places]
     for number in range(150):
         await asyncio.gather(
