@@ -14,6 +14,7 @@ import pytest
 import websockets
 from websockets.typing import Origin
 
+import django_hub
 from tests.live.servers import MS, WebServer
 from tests.pages import ROOT, block_after, write_files
 
@@ -67,7 +68,7 @@ async def test_the_example_runs_as_it_stands(project: Path) -> None:
 
         assert "<html" in await asyncio.to_thread(get, "/")
         (imported,) = re.findall(r'import .* from "(.*)"', (ROOT / README).read_text())
-        script = (ROOT / "django_hub/static/django_hub/hub.js").read_text()
+        script = (Path(django_hub.__file__).parent / "static/django_hub/hub.js").read_text()
         assert await asyncio.to_thread(get, imported) == script
     assert server.complaints() == []
 

@@ -42,7 +42,7 @@ async def test_ten_thousand_leave_nothing_behind(kind: str) -> None:
     async with SERVERS[kind]() as server, Desk(server) as desk, Peer(server, "hub/home/guard/"):
         await eventually(lambda: desk("here() == 1"))
         # The first ones fill what is kept for good: caches, pools, the allocator's own.
-        for number in range(2):
+        for number in range(4):
             await wave(server, desk, f"first{number}")
         await eventually(lambda: desk("held()['relay.outbox.accepted._counts'] == 0"))
         # A log outlives its hub, for as long as a lease here. That of the notices stays with the relay.

@@ -14,7 +14,7 @@ import pytest
 from tests.live.servers import WebServer, eventually
 from tests.live.site import PATIENCE, UNIT, Start, said, talk
 
-TOKEN = "for the tests"
+TOKEN = "for-the-tests"
 
 
 async def get(server: WebServer, path: str) -> tuple[int, str]:

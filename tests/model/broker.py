@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from django_hub.limits import Limits
 from django_hub.stores.hosts import connect
@@ -82,9 +84,14 @@ class OnBroker(RedisStore):
         await self._do("SAVE")
 
     async def _do(self, *command: str) -> None:
-        # Connections that a restart cut are found out by their next use.
-        await self._real(self._plain.connection_pool.disconnect(inuse_connections=False))
-        await self._real(self._plain.execute_command(*command))
+        async def done() -> None:
+            # Connections that a restart cut are found out by their next use.
+            while True:
+                with contextlib.suppress(RedisConnectionError):
+                    await self._plain.execute_command(*command)
+                    return
+
+        await self._real(done())
 
     async def put_back(self) -> None:
         """As after a power cut: what came after `save` is gone."""
