@@ -294,7 +294,8 @@ class Relay:
             self._starting = None
 
     def _listen(self, channel: str) -> None:
-        if channel not in self._listeners and not self._over:
+        # A view that blocks has a loop of its own, which ends with it: the channel is the server's.
+        if not (channel in self._listeners or self._over or self._layer.is_heard(channel)):
             self._listeners[channel] = _task(
                 listen(self._layer, channel, grace=self._settings.SHUTDOWN_GRACE, embedded=True)
             )

@@ -392,3 +392,18 @@ async def test_nothing_it_does_runs_in_the_context_of_a_client(world: World) -> 
     await hub_broadcast("lobby", "hello")
     assert await ann.receive() == "hello"
     assert seen == ["nobody's"]
+
+
+async def test_a_loop_that_ends_does_not_take_the_events_of_this_one(world: World) -> None:
+    """As in a view that blocks, whose `async_to_sync` has a loop of its own: it only rings."""
+    ann = await world.join("ann")
+    await until(lambda: world.told() == [("joined", "ann")])
+
+    async def ring() -> None:
+        get_relay().bells.ring([("lobby", apps.EVENTS)])
+        await get_relay().bells.idle()
+
+    for number in range(5):
+        await asyncio.to_thread(lambda: asyncio.run(ring()))
+        ann.send_nowait(str(number))
+        await until(lambda number=number: world.told()[-1] == ("message", "ann", str(number)))  # type: ignore[misc]

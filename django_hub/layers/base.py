@@ -76,6 +76,10 @@ class Layer:
         """Receive on the channel no more. What was taken and not read goes to whoever receives on it
         elsewhere, if the layer has one queue for all of them. Raises `Unavailable`."""
 
+    def is_heard(self, channel: str) -> bool:  # noqa: ARG002
+        """Does another loop of this process receive on the channel?"""
+        return False
+
     async def receive(self, channel: str) -> Message:
         """Raises `Unavailable`. What is no message at all is dropped: others may send to our channels."""
         while True:

@@ -41,6 +41,10 @@ class InMemoryLayer(Layer):
     async def stop(self, channel: str, unread: Sequence[Message] = ()) -> None:  # noqa: ARG002
         self._exchange.drop_channel(channel)
 
+    def is_heard(self, channel: str) -> bool:
+        there = self._receiving.get(channel)
+        return there is not None and there is not asyncio.get_running_loop() and there.is_running()
+
     async def _receive(self, channel: str) -> Any:
         if self._exchange.knows(channel):
             return await self._exchange.receive(channel)
@@ -51,7 +55,7 @@ class InMemoryLayer(Layer):
         if self._exchange.knows(channel):
             return await self._exchange.send(channel, message)
         there = self._receiving.get(channel)
-        if there is None or there is asyncio.get_running_loop() or not there.is_running():
+        if there is None or not self.is_heard(channel):
             return await super().send(channel, message)
         call = asyncio.run_coroutine_threadsafe(super().send(channel, message), there)
         return await asyncio.wrap_future(call)
