@@ -126,7 +126,7 @@ async def test_hubs_live_in_it(world: World, settings, name):
         ({"BACKEND": "decimal.Decimal"}, "is no store, it lacks: apply, ban, bans, beat,"),
         (named("Half"), "is no store, it lacks: beat. What each promises"),
         (named("Abstract"), "it lacks: apply, "),
-        (named("Noted"), "Noted(limits) can't be called: missing a required argument: 'shelf'"),
+        (named("Noted"), "Noted(limits) can't be called: missing a required "),
         (
             named("Noted", shelf=1, sise=2),
             "Noted(limits, shelf=…, sise=…) can't be called: got an unexpected",
