@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from django.core.asgi import get_asgi_application
@@ -43,17 +43,17 @@ class Hall(HubConsumer):
 
 
 class Talk(HubEvents):
-    """All that is said is said to all. What begins with "bad" fails, until somebody said "mend"."""
+    """All that is said is said to all. What begins with "bad" fails, until "mend" was said in that hub."""
 
-    mended = False
+    mended: ClassVar[set[str]] = set()
 
     async def hub_joined(self, event: Joined) -> None:
         await hub_send(event.client_id, "welcome", event.hub)
 
     async def hub_message(self, event: Message) -> None:
         if event.data == "mend":
-            Talk.mended = True
-        elif str(event.data).startswith("bad") and not Talk.mended:
+            self.mended.add(event.hub)
+        elif str(event.data).startswith("bad") and event.hub not in self.mended:
             raise ValueError(f"it is {event.data}")
         await hub_broadcast(event.hub, event)
 
