@@ -14,7 +14,6 @@ import contextlib
 import contextvars
 import json
 import time
-import weakref
 from dataclasses import asdict
 from typing import Any
 
@@ -28,6 +27,7 @@ from django_hub.consumers import HubConsumer
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.choice import get_layer
 from django_hub.logs import get_logger
+from django_hub.loops import PerLoop
 from django_hub.names import OURS, UNHEARD, require_hub_name
 from django_hub.questions import Questions
 from django_hub.sights import Sight, Viewer, handled
@@ -200,9 +200,9 @@ async def _picture(viewer: Viewer, sight: Sight) -> dict[str, Any]:
     return {**picture, "sight": asdict(sight)}
 
 
-_panels: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Panel] = weakref.WeakKeyDictionary()
+_panels: PerLoop[Panel] = PerLoop()
 
 
 def panel_here() -> Panel:
     """Of the running loop."""
-    return _panels.setdefault(asyncio.get_running_loop(), Panel())
+    return _panels.get(Panel)

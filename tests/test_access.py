@@ -18,11 +18,11 @@ from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.contrib.sessions.backends.cache import SessionStore as CacheSession
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
 
-from django_hub import HubConsumer, hub_ban, hub_broadcast, hub_kick, hub_send, hub_unban
+from django_hub import HubConsumer, hub_ban, hub_broadcast, hub_kick, hub_send, hub_unban, inquiries
 from django_hub.api import hub_add, hub_member, hub_members
 from django_hub.entries import Entry, Kind
 from django_hub.events import Joined, Left
@@ -515,10 +515,6 @@ async def test_a_revoked_group_costs_one_query(world: World, readers: Group) -> 
 async def test_a_check_of_many_is_not_held_up_by_collections(
     world: World, readers: Group, anna: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django.db import OperationalError
-
-    from django_hub import inquiries
-
     collecting: list[bool] = []
     look_up = inquiries.look_up
 
@@ -639,16 +635,25 @@ async def test_where_notices_are_gone_all_are_checked(world: World, anna: User) 
     assert await closed(socket) == (4401, "no longer logged in")
 
 
-async def test_a_database_that_fails_is_asked_again(
-    world: World, anna: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OperationalError("gone"), "can't be checked again, for now: gone"),
+        (KeyError("a manager of the project's"), "KeyError"),
+    ],
+    ids=["a database that is away", "what nobody foresaw"],
+)
+async def test_users_that_can_not_be_looked_up_are_asked_for_again(
+    world: World,
+    anna: User,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    said: str,
 ) -> None:
-    from django.db import OperationalError
-
-    from django_hub import inquiries
-
     socket = await enter(world, anna)
     await joined(world, 1)
-    errors, look_up = [OperationalError("gone")], inquiries.look_up
+    errors, look_up = [error], inquiries.look_up
 
     def failing(*args: Any, **options: Any) -> Any:
         if errors:
@@ -658,7 +663,7 @@ async def test_a_database_that_fails_is_asked_again(
     monkeypatch.setattr(inquiries, "look_up", failing)
     await change(lambda: CHANGES["inactive"](anna))
     assert await closed(socket) == (4401, "no longer logged in")
-    assert "can't be checked again, for now" in caplog.text
+    assert said in caplog.text
 
 
 class Directory(ModelBackend):
@@ -744,26 +749,6 @@ async def test_sessions_that_are_in_no_database_are_asked_for(world: World, anna
     assert await closed(there) == (4401, "no longer logged in")
     await recheck(world)
     assert here.running
-
-
-async def test_what_nobody_foresaw_loses_no_check(
-    world: World, anna: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from django_hub import inquiries
-
-    socket = await enter(world, anna)
-    await joined(world, 1)
-    look_up, errors = inquiries.look_up, [KeyError("a manager of the project's")]
-
-    def failing(*args: Any, **options: Any) -> Any:
-        if errors:
-            raise errors.pop()
-        return look_up(*args, **options)
-
-    monkeypatch.setattr(inquiries, "look_up", failing)
-    await change(lambda: CHANGES["inactive"](anna))
-    assert await closed(socket) == (4401, "no longer logged in")
-    assert "KeyError" in caplog.text
 
 
 async def test_a_hook_may_refuse_with_a_code_of_its_own_when_asked_again(world: World, anna: User) -> None:

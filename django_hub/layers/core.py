@@ -18,7 +18,6 @@ import asyncio
 import functools
 import hashlib
 import uuid
-import weakref
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -31,6 +30,7 @@ from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import PATIENCE, Layer, Message, Target, told
 from django_hub.layers.tap import Tap
 from django_hub.logs import get_logger
+from django_hub.loops import PerLoop
 
 # Relied on, as of channels_redis 4.3.0. `_group_key(group)` names the sorted set of a group's channels,
 # each with the time at which it was added; `prefix` and a channel's name that of its messages, each with
@@ -120,9 +120,7 @@ class _Office:
 class CoreLayer(Layer):
     def __init__(self, layer: Any) -> None:
         super().__init__(layer)
-        self._offices: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Office] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._offices: PerLoop[_Office] = PerLoop()
 
     async def new_channel(self) -> str:
         return _RELAY + uuid.uuid4().hex
@@ -244,11 +242,7 @@ class CoreLayer(Layer):
 
     @property
     def _office(self) -> _Office:
-        loop = asyncio.get_running_loop()
-        office = self._offices.get(loop)
-        if office is None:
-            office = self._offices[loop] = _Office(self._run)
-        return office
+        return self._offices.get(lambda: _Office(self._run))
 
     async def _run(self, calls: Sequence[_Call]) -> list[list[Any]]:
         answers = await self._execute(calls)

@@ -9,7 +9,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 from websockets.client import ClientProtocol
@@ -20,7 +20,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from tests.live.servers import MS, POLL, WebServer
+from tests.live.servers import MS, POLL, WebServer, eventually
 
 PATIENCE = 20_000 * MS
 # What the kernel keeps for one that does not read.
@@ -204,3 +204,28 @@ class Desk(Peer):
         (answer,) = await self.read(1)
         assert isinstance(answer, str)
         return ast.literal_eval(answer)
+
+
+class Place:
+    """A server, its desk, and who comes into its hub."""
+
+    def __init__(self, server: WebServer, desk: Desk) -> None:
+        self.server = server
+        self.desk = desk
+
+    @contextlib.asynccontextmanager
+    async def member(self, client_id: str, kind: str = "hub") -> AsyncIterator[Peer]:
+        async with Peer(self.server, f"{kind}/lobby/{client_id}/") as peer:
+            await eventually(
+                lambda: self.desk(f"any(c.client_id == '{client_id}' for c in get_relay().fanout)")
+            )
+            yield peer
+
+
+@contextlib.asynccontextmanager
+async def place(server: WebServer) -> AsyncIterator[Place]:
+    """For one test of several on a server; afterwards nobody is there."""
+    async with Desk(server) as desk:
+        await desk("left.clear(), last_words()")
+        yield Place(server, desk)
+        await eventually(lambda: desk("Room.sockets == here() == 0"))

@@ -4,31 +4,16 @@ Each has ways of its own: where they show, they stand here and in docs/promises.
 """
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.live.peer import Desk, Peer
+from tests.live.peer import Desk, Peer, Place, place
 from tests.live.servers import MS, WebServer, eventually, granian, hypercorn
 
 APP = "tests.live.wired:application"
 SERVERS = {"hypercorn": lambda: hypercorn(APP), "granian": lambda: granian(APP)}
-
-
-class Site:
-    def __init__(self, server: WebServer, desk: Desk) -> None:
-        self.server = server
-        self.desk = desk
-
-    @contextlib.asynccontextmanager
-    async def member(self, client_id: str) -> AsyncIterator[Peer]:
-        async with Peer(self.server, f"hub/lobby/{client_id}/") as peer:
-            await eventually(
-                lambda: self.desk(f"any(c.client_id == '{client_id}' for c in get_relay().fanout)")
-            )
-            yield peer
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -41,20 +26,18 @@ def running(request: pytest.FixtureRequest) -> Iterator[WebServer]:
 
 
 @pytest.fixture
-async def site(running: WebServer) -> AsyncIterator[Site]:
-    async with Desk(running) as desk:
-        await desk("left.clear(), last_words()")
-        yield Site(running, desk)
-        await eventually(lambda: desk("Room.sockets == here() == 0"))
-        # Those that are ended with open sockets complain of it themselves.
-        assert running.complaints() == []
+async def site(running: WebServer) -> AsyncIterator[Place]:
+    async with place(running) as there:
+        yield there
+    # Those that are ended with open sockets complain of it themselves.
+    assert running.complaints() == []
 
 
 def numbers(messages: list[str | bytes]) -> list[int]:
     return [int(str(message).split()[0]) for message in messages]
 
 
-async def test_broadcasts_come_in_their_order(site: Site) -> None:
+async def test_broadcasts_come_in_their_order(site: Place) -> None:
     async with site.member("ann") as ann, site.member("bob") as bob:
         assert await site.desk("wire_of('ann')") == "AsgiWire"
         for start in range(0, 1_000, 100):
@@ -67,7 +50,7 @@ async def test_broadcasts_come_in_their_order(site: Site) -> None:
             assert await peer.read(1) == ["1000 from ann"]
 
 
-async def test_a_stalled_client_is_closed_and_the_others_go_on(site: Site) -> None:
+async def test_a_stalled_client_is_closed_and_the_others_go_on(site: Place) -> None:
     """Both let `send` wait. What a server and the kernel took before that counts as delivered."""
     await site.desk("last_words(0.5)")
     async with site.member("slow") as slow, site.member("ann") as ann:
@@ -85,7 +68,7 @@ async def test_a_stalled_client_is_closed_and_the_others_go_on(site: Site) -> No
         await eventually(lambda: site.desk("Room.sockets == here() == 1"))
 
 
-async def test_a_destroyed_hub_closes_its_clients(site: Site) -> None:
+async def test_a_destroyed_hub_closes_its_clients(site: Place) -> None:
     async with site.member("ann") as ann:
         await site.desk("hub_destroy('lobby')")
         assert await ann.read_up_to_close() == []
@@ -95,7 +78,7 @@ async def test_a_destroyed_hub_closes_its_clients(site: Site) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-async def test_who_goes_has_left(site: Site, how: str) -> None:
+async def test_who_goes_has_left(site: Place, how: str) -> None:
     async with site.member("ann") as ann:
         if how == "close":
             await ann.leave(4321)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.live.peer import Desk, Peer
+from tests.live.peer import Peer, Place, place
 from tests.live.servers import WebServer, daphne, eventually, uvicorn
 
 APP = "tests.live.wired:application"
@@ -21,20 +21,6 @@ SERVERS = {
 
 # Their wires are held by test_wires.py every time; here they differ little from the first two.
 LONGER = {"uvicorn-websockets", "uvicorn-wsproto"}
-
-
-class Site:
-    def __init__(self, server: WebServer, desk: Desk) -> None:
-        self.server = server
-        self.desk = desk
-
-    @contextlib.asynccontextmanager
-    async def member(self, client_id: str, kind: str = "hub") -> AsyncIterator[Peer]:
-        async with Peer(self.server, f"{kind}/lobby/{client_id}/") as peer:
-            await eventually(
-                lambda: self.desk(f"any(c.client_id == '{client_id}' for c in get_relay().fanout)")
-            )
-            yield peer
 
 
 @pytest.fixture(
@@ -53,11 +39,9 @@ def running(request: pytest.FixtureRequest) -> Iterator[WebServer]:
 
 
 @pytest.fixture
-async def site(running: WebServer) -> AsyncIterator[Site]:
-    async with Desk(running) as desk:
-        await desk("left.clear(), last_words()")
-        yield Site(running, desk)
-        await eventually(lambda: desk("Room.sockets == here() == 0"))
+async def site(running: WebServer) -> AsyncIterator[Place]:
+    async with place(running) as there:
+        yield there
 
 
 def numbers(messages: list[str | bytes]) -> list[int]:
@@ -65,7 +49,7 @@ def numbers(messages: list[str | bytes]) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", ["hub", "stock"])
-async def test_it_is_closed_and_what_it_did_not_get_is_told(site: Site, kind: str) -> None:
+async def test_it_is_closed_and_what_it_did_not_get_is_told(site: Place, kind: str) -> None:
     async with site.member("slow", kind) as slow:
         assert await site.desk("wire_of('slow')") != "AsgiWire"
         sent = await site.desk("broadcast_until_left('lobby', 'slow', 50_000)")
@@ -81,7 +65,7 @@ async def test_it_is_closed_and_what_it_did_not_get_is_told(site: Site, kind: st
         assert len(got) <= undelivered[-1] < sent
 
 
-async def test_it_has_a_while_to_read_why(site: Site) -> None:
+async def test_it_has_a_while_to_read_why(site: Place) -> None:
     """Longer than the second that Autobahn gives a client to answer a close."""
     async with site.member("slow") as slow:
         await site.desk("broadcast_until_left('lobby', 'slow', 50_000)")
@@ -90,7 +74,7 @@ async def test_it_has_a_while_to_read_why(site: Site) -> None:
         assert slow.close == (4008, "slow")
 
 
-async def broadcast_to(site: Site, reader: Peer, count: int, keys: int = 0) -> None:
+async def broadcast_to(site: Place, reader: Peer, count: int, keys: int = 0) -> None:
     """So many messages of 10,000 bytes, no faster than this one reads them."""
     for start in range(0, count, 20):
         await site.desk(f"broadcast('lobby', {start}, {start + 20}, 10_000, {keys})")
@@ -106,7 +90,7 @@ async def read_up_to(reader: Peer, last: int) -> list[int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is asked of Linux' /proc")
 @pytest.mark.may_skip
-async def test_memory_stays_bounded(site: Site) -> None:
+async def test_memory_stays_bounded(site: Place) -> None:
     async with site.member("slow"), site.member("ann") as ann:
         await broadcast_to(site, ann, 20)
         before = await site.desk("kilobytes()")
@@ -115,7 +99,7 @@ async def test_memory_stays_bounded(site: Site) -> None:
         assert await site.desk("kilobytes()") - before < 20 * 1024
 
 
-async def test_one_that_never_answers_is_cut_off(site: Site) -> None:
+async def test_one_that_never_answers_is_cut_off(site: Place) -> None:
     await site.desk("last_words(0.2)")
     async with site.member("slow") as slow:
         await site.desk("broadcast_until_left('lobby', 'slow', 100_000)")
@@ -124,7 +108,7 @@ async def test_one_that_never_answers_is_cut_off(site: Site) -> None:
         assert slow.close is None
 
 
-async def test_it_may_miss_the_oldest(site: Site) -> None:
+async def test_it_may_miss_the_oldest(site: Place) -> None:
     async with site.member("slow", "dropping") as slow, site.member("ann") as ann:
         await broadcast_to(site, ann, 1_000)
         assert await site.desk("waiting_for('slow')") <= 200_000
@@ -139,7 +123,7 @@ async def test_it_may_miss_the_oldest(site: Site) -> None:
         assert numbers(await slow.read(3)) == [0, 1, 2]
 
 
-async def test_it_may_get_the_newest_of_each_key_only(site: Site) -> None:
+async def test_it_may_get_the_newest_of_each_key_only(site: Place) -> None:
     async with site.member("slow", "newest") as slow, site.member("ann") as ann:
         await broadcast_to(site, ann, 1_000, keys=3)
         assert await site.desk("waiting_for('slow')") <= 200_000
@@ -150,7 +134,7 @@ async def test_it_may_get_the_newest_of_each_key_only(site: Site) -> None:
         assert await site.desk("farewell('slow')") is None
 
 
-async def test_many_at_once_come_in_their_order(site: Site) -> None:
+async def test_many_at_once_come_in_their_order(site: Place) -> None:
     """Joined to one write or not, also for one that reads now and then."""
     async with site.member("ann") as ann, site.member("bob") as bob:
         for start in range(0, 1_000, 100):
@@ -160,7 +144,7 @@ async def test_many_at_once_come_in_their_order(site: Site) -> None:
             assert numbers(await peer.read(1_000)) == list(range(1_000))
 
 
-async def test_after_all_have_left_nothing_is_left(site: Site) -> None:
+async def test_after_all_have_left_nothing_is_left(site: Place) -> None:
     for _ in range(3):
         async with contextlib.AsyncExitStack() as stack:
             peers = [await stack.enter_async_context(site.member(f"c{n}")) for n in range(10)]
