@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from tests.live.peer import Peer
+from tests.live.peer import Peer, Place
 from tests.live.servers import eventually
-from tests.live.test_slow import Site, numbers
+from tests.live.test_slow import numbers
 from tests.live.test_slow import running as running
 from tests.live.test_slow import site as site
 
 
-async def ended(site: Site, sockets: int = 0) -> None:
+async def ended(site: Place, sockets: int = 0) -> None:
     await eventually(lambda: site.desk(f"Room.sockets == here() == len(get_relay().fanout) == {sockets}"))
 
 
@@ -23,7 +23,7 @@ async def whole_and_in_order(peer: Peer) -> int:
 
 
 @pytest.mark.parametrize("stalled", [False, True], ids=["reading", "stalled"])
-async def test_a_hub_is_destroyed_while_it_is_broadcast_to(site: Site, stalled: bool) -> None:
+async def test_a_hub_is_destroyed_while_it_is_broadcast_to(site: Place, stalled: bool) -> None:
     """What was sent before comes, also what waited; of what is sent meanwhile, as much as the hub took."""
     async with site.member("ann") as ann, site.member("bob") as bob:
         destroying = asyncio.create_task(site.desk(f"destroy_amid_broadcasts('lobby', {5 * stalled})"))
@@ -39,7 +39,7 @@ async def test_a_hub_is_destroyed_while_it_is_broadcast_to(site: Site, stalled: 
     assert site.server.complaints() == []
 
 
-async def test_clients_close_and_reset_while_they_are_broadcast_to(site: Site) -> None:
+async def test_clients_close_and_reset_while_they_are_broadcast_to(site: Place) -> None:
     async with site.member("bob") as bob:
         for number in range(5):
             async with site.member(f"ann{number}") as ann, site.member(f"eve{number}") as eve:
@@ -60,7 +60,7 @@ async def test_clients_close_and_reset_while_they_are_broadcast_to(site: Site) -
     assert site.server.complaints() == []
 
 
-async def test_a_client_that_reads_a_byte_now_and_then_is_slow(site: Site) -> None:
+async def test_a_client_that_reads_a_byte_now_and_then_is_slow(site: Place) -> None:
     """That it takes something is not enough: it has what it was sent in the order of it, and is closed."""
     async with site.member("drip") as drip, site.member("ann") as ann:
         sent = 0
