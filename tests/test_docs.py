@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import pkgutil
 import re
 from dataclasses import fields
 
@@ -110,6 +111,12 @@ def test_each_event_has_its_row():
     methods = [name for name in vars(django_hub.HubEvents) if name.startswith("hub_")]
     assert sorted(told.values()) == sorted(methods)
     assert all(f"event: {event})" in inspect.getsource(django_hub.HubEvents) for event in told)
+
+
+def test_the_readers_map_has_all_modules():
+    (table,) = re.findall(r"^\| what \| files \|$.*?^$", text("docs/explanation/floors.md"), re.M | re.S)
+    here = {module.name for module in pkgutil.iter_modules(django_hub.__path__)}
+    assert set(re.findall(r"`(\w+)`", table)) == here
 
 
 def test_each_row_of_the_threats_names_tests_that_are_there():
