@@ -495,13 +495,22 @@ async def world(settings: Any) -> AsyncIterator[World]:
     await _nothing_left(world)
 
 
+def _where(coroutine: Any) -> str:
+    """What a task waits in, from the outside inwards."""
+    places = []
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        places.append(f"{coroutine.__qualname__}:{frame.f_lineno}")
+        coroutine = coroutine.cr_await
+    return " > ".join(places) + f" > {coroutine!r}"
+
+
 async def _nothing_left(world: World) -> None:
     """After the last client: no task on the loop, no hub in the store, no group in the layer."""
     me = asyncio.current_task()
     tasks: list[Any] = []
     with contextlib.suppress(AssertionError):
         await until(lambda: asyncio.all_tasks() == {me}, 3.0 * SCALE)
-    tasks = [repr(task.get_coro()) for task in asyncio.all_tasks() - {me}]
+    tasks = [_where(task.get_coro()) for task in asyncio.all_tasks() - {me}]
     if tasks:
         for task in asyncio.all_tasks() - {me}:
             task.cancel()
