@@ -20,7 +20,7 @@ _MOST_BYTES = 4 * 1024 * 1024
 class Line:
     """One log's entries on their way: a hub's, or, with ``key``, that of one client of it."""
 
-    __slots__ = ("ahead", "begun", "held", "hub", "key", "numbers", "watch")
+    __slots__ = ("ahead", "begun", "hub", "key", "numbers", "watch")
 
     def __init__(self, hub: str, key: str = "") -> None:
         self.hub = hub
@@ -28,8 +28,6 @@ class Line:
         # A client's own begins with 1, but where it has come here from elsewhere.
         self.numbers = Sequence(hub, "", 0 if key else None)
         self.begun = not key
-        # Bytes that wait.
-        self.held = 0
         # The log has come so far, as the store says.
         self.ahead = 0
         self.watch: asyncio.Task[None] | None = None
@@ -41,10 +39,10 @@ class Line:
     @property
     def is_full(self) -> bool:
         """So much waits that it should go on without what is missing."""
-        return len(self.numbers) > _MOST or self.held > _MOST_BYTES
+        return len(self.numbers) > _MOST or self.numbers.size > _MOST_BYTES
 
     def give_up(self) -> list[Entry]:
-        self.held = self.ahead = 0
+        self.ahead = 0
         return self.numbers.give_up()
 
     async def history(self, store: Store, after: int) -> History:

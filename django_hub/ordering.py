@@ -115,6 +115,7 @@ class Ordering:
         hub = self._hubs.pop(name, None)
         self._fanout.forget(name)
         if hub is not None:
+            hub.recent = None
             for task in (
                 hub.settling,
                 hub.reading,
@@ -166,18 +167,20 @@ class Ordering:
         """Compare with the store how far the logs have come of hubs with clients of ``hub.v1``, and the own
         logs of clients that were sent something since the last look: of a lost last number nothing else
         tells. What is missing then comes soon. Raises `Unavailable`."""
-        lines = {
-            name: self._hubs[name].log
+        hubs = {
+            name: hub
             for name in self._fanout.with_sessions()
-            if name in self._hubs and self._hubs[name].log.numbers.at is not None
+            if (hub := self._hubs.get(name)) is not None and hub.log.numbers.at is not None
         }
-        if not lines:
+        if not hubs:
             return
         # Those that come while the store is asked are above what it answers.
-        before = {name: line.numbers.at or 0 for name, line in lines.items()}
-        positions = await self._store.positions(lines)
-        for name, line in lines.items():
-            number = positions.get(name)
+        before = {name: hub.log.numbers.at or 0 for name, hub in hubs.items()}
+        positions = await self._store.positions(hubs)
+        for name, hub in hubs.items():
+            if self._hubs.get(name) is not hub:
+                continue  # all left meanwhile
+            line, number = hub.log, positions.get(name)
             if number is None or number.epoch != line.numbers.epoch or number.seq < before[name]:
                 line.numbers.doubtful = True
             else:
@@ -194,6 +197,8 @@ class Ordering:
         }
         found = await self._store.told({name: hub.told for name, hub in hubs.items()}) if hubs else {}
         for name, hub in hubs.items():
+            if self._hubs.get(name) is not hub:
+                continue
             looked = [self._looked_at(hub, *each) for each in found.get(name, {}).items()]
             # Those that are not welcomed yet are looked at again.
             if all(looked):
@@ -224,7 +229,6 @@ class Ordering:
 
     def _begin(self, hub: _Hub, epoch: str, seq: int) -> list[Entry]:
         waited = hub.log.numbers.begin(epoch, seq)
-        hub.log.held = 0
         if epoch:
             self._fanout.begin(hub.log.hub, epoch, seq)
         ready: list[Entry] = []
@@ -255,13 +259,11 @@ class Ordering:
         elif log.numbers.at is None:
             self._hold(hub, entry, ready)
         else:
-            log.held += entry.size
             log.numbers.wait_behind(entry)
             self._passed(hub, ready, self._bounded(log))
 
     def _hold(self, hub: _Hub, entry: Entry, ready: list[Entry]) -> None:
         hub.log.numbers.hold(entry)
-        hub.log.held += entry.size
         if hub.log.is_full:
             ready += self._begin_with_first(hub)
         else:
@@ -297,10 +299,7 @@ class Ordering:
         self._adopt(line, entry.epoch)
         ready = numbers.take(entry)
         if numbers.holds:
-            line.held += entry.size - sum(each.size for each in ready)
             ready += self._bounded(line)
-        else:
-            line.held = 0
         self._watched(line)
         return ready
 
@@ -382,7 +381,7 @@ class Ordering:
         return None if connection is None else await line.sent(self._store, connection.client_id, after)
 
     def _fill(self, line: Line, history: History | None) -> None:
-        line.held = line.ahead = 0
+        line.ahead = 0
         if history is None:
             ready = line.numbers.give_up()
         elif line.key:

@@ -164,6 +164,15 @@ async def test_late_ones_are_waited_for_and_doubles_are_dropped(place: Place) ->
     assert sent(ann) == ["1", "2", "3", "4"]
 
 
+async def test_what_comes_twice_while_it_waits_counts_once(place: Place) -> None:
+    """Two of them would be more than may wait."""
+    bob = place.enter("bob", session="s")
+    one, two, three = await place.publish("1", "2", "3" * 3_000_000)
+    place.put(one, three, three, two)
+    await place.ordering.idle()
+    assert sent(bob) == ["1", "2", three.frame]
+
+
 async def test_lost_ones_are_had_from_the_store(place: Place) -> None:
     ann, bob = place.enter(), place.enter("bob", session="s")
     one, _, _, four = await place.publish(*"1234")
@@ -559,6 +568,33 @@ async def test_a_clients_own_log_that_went_back_is_found_by_a_look(place: Place)
     await place.ordering.idle()
     assert sent(ann)[:2] == ["1", "2"]
     assert 0 in sent(ann)
+
+
+@pytest.mark.parametrize("asked", ["positions", "told"])
+async def test_a_hub_that_all_leave_while_the_store_is_asked_is_not_looked_after(
+    place: Place, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """Also where somebody is back meanwhile: that is another beginning."""
+    ann = await join(place)
+    await place.ordering.settle("lobby")
+    place.ordering.begin_client(ann, 0)
+    await place.publish("lost")
+    await place.publish("lost, too", client_id="ann", session="s")
+    ask = getattr(place.store, asked)
+    back = []
+
+    async def slow(*args: Any) -> Any:
+        answer = await ask(*args)
+        place.leave(ann)
+        back.append(place.enter(session="s"))
+        return answer
+
+    monkeypatch.setattr(place.store, asked, slow)
+    place.store.calls.clear()
+    await place.ordering.look()
+    await place.ordering.idle()
+    assert "history" not in place.store.calls
+    assert sent(back[0]) == []
 
 
 # All of it
