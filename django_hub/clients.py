@@ -304,12 +304,12 @@ class Clients:
 
         Where the server ends before, that is for other processes, which `reap` its members.
         """
-        is_back = False
+        is_member = connection.joined is not None
         try:
             if connection.joined is not None:
                 await asyncio.wait([connection.joined])
-                is_back = await self._outbox.put(connection.lose_op(departure)) is Outcome.REPLACED
-                tallies.lost += not is_back
+                is_member = await self._outbox.put(connection.lose_op(departure)) is not Outcome.REPLACED
+                tallies.lost += is_member
         except BaseException:
             del self._losing[connection]
             self.left(connection)
@@ -322,7 +322,7 @@ class Clients:
             return
         # Not where only its task was cancelled: this process may go on, and nobody else would see to it.
         ends = departure.reason == "shutdown" and departure.code == closes.SERVICE_RESTART
-        if self._ending or ends or is_back:
+        if self._ending or ends or not is_member:
             self.left(connection)
             self._let_go()
             return
