@@ -51,6 +51,7 @@ from django_hub.wires.choice import Wires
 logger = get_logger(__name__)
 
 _POLL = 0.01
+_AWAY = 1.0
 # Seconds after which the pump is cancelled again: what it has to tidy up takes less.
 _PUMP_ENDS = 2.0
 
@@ -231,8 +232,14 @@ class Relay:
         ):
             await part.idle()
         # Another loop or process may be the one that handles it: there is nothing to be woken by.
-        while self._listeners and await self.store.waiting():  # noqa: ASYNC110
-            await asyncio.sleep(_POLL)
+        while self._listeners:
+            try:
+                if not await self.store.waiting():
+                    return
+                await asyncio.sleep(_POLL)
+            except Unavailable:
+                # Who ends would go on for ever, with nobody here.
+                await asyncio.sleep(_AWAY)
 
     async def close(self) -> None:
         """Return when the relay has stopped, if its last client has left."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from django_hub import relay as module
 from django_hub.api import hub_broadcast
 from django_hub.entries import Entry
 from django_hub.events import Event
@@ -271,6 +272,27 @@ async def test_who_comes_while_it_stops_is_served(make: Any, world: World) -> No
     await world.relay.close()
     await world.relay.sender.broadcast(Entry("lobby", "hello"))
     await until(lambda: bob.line.frames == ["hello"])
+
+
+async def test_a_store_that_goes_away_when_the_last_client_leaves_does_not_keep_it_running(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a worker of its own, which is to handle what is left."""
+    monkeypatch.setattr(module, "_AWAY", 0.01)
+    ann = await world.join("ann")
+    waiting = world.store.waiting
+    away = [Unavailable("gone"), Unavailable("gone")]
+
+    async def gone() -> int:
+        if away:
+            raise away.pop()
+        return await waiting()
+
+    monkeypatch.setattr(world.store, "waiting", gone)
+    await ann.leave()
+    await world.relay.close()
+    assert away == []
+    assert not world.relay.is_running
 
 
 async def test_a_thousand_idle_clients_take_no_task(make: Any, world: World, store: FaultyStore) -> None:
