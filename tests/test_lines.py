@@ -26,6 +26,6 @@ def test_it_is_full_by_numbers_or_bytes():
     assert not line.is_full
     line.numbers.size = module._MOST_BYTES + 1
     assert line.is_full
-    assert len(line.give_up()) == module._MOST + 1
+    assert len(line.fill(None)) == module._MOST + 1
     assert not line.is_full
     assert line.is_settled

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from django_hub import ordering as module
+from django_hub import orders, recall
 from django_hub.connection import Connection
 from django_hub.entries import Entry, Scope, to_item
 from django_hub.exceptions import Damaged, Unavailable
@@ -82,7 +82,7 @@ def _read(fields: dict[str, Any]) -> Any:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LATE", 0.005)
+    monkeypatch.setattr(orders, "_LATE", 0.005)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ async def test_in_order_they_go_as_they_come(place: Place) -> None:
 
 async def test_what_is_for_hubs_without_clients_here_is_dropped(place: Place) -> None:
     place.put(*await place.publish("1"))
-    assert place.ordering._hubs == {}
+    assert place.ordering._orders == {}
 
 
 async def test_the_first_ones_wait_until_it_is_known_where_the_log_begins(place: Place) -> None:
@@ -258,7 +258,7 @@ async def test_a_log_that_began_anew_is_behind_a_hole(place: Place) -> None:
 async def test_a_log_that_began_anew_is_not_waited_for(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LATE", 60.0)
+    monkeypatch.setattr(orders, "_LATE", 60.0)
     ann = place.enter()
     place.put(*await place.publish("1"))
     place.store._logs._logs.clear()
@@ -275,7 +275,7 @@ async def test_forgotten_with_the_last_connection(place: Place) -> None:
     assert place.fanout.position("lobby") is not None
     place.leave(bob)
     assert place.fanout.position("lobby") is None
-    assert place.ordering._hubs == {}
+    assert place.ordering._orders == {}
     await asyncio.wait_for(place.ordering.idle(), 5)
     place.leave(bob)
     cy = place.enter("cy")
@@ -366,12 +366,12 @@ async def test_what_a_client_missed(place: Place) -> None:
 
 
 async def test_what_is_not_used_is_dropped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_KEPT", 0.005)
+    monkeypatch.setattr(recall, "_KEPT", 0.005)
     place.enter()
     (one,) = await place.publish("1")
     place.put(one)
     assert await place.ordering.since("lobby", one.epoch, 0, 1) is not None
-    await until(lambda: place.ordering._hubs["lobby"].recent is None)
+    await until(lambda: not place.ordering._orders["lobby"]._recall.is_kept)
     assert await place.ordering.since("lobby", one.epoch, 0, 1) is not None
     assert place.store.calls.count("history") == 2
 
@@ -475,7 +475,7 @@ async def test_a_client_that_left_is_forgotten(place: Place) -> None:
     place.put(one, three)
     await turns()
     place.leave(ann)
-    assert place.ordering._hubs["lobby"].clients == {}
+    assert place.ordering._orders["lobby"]._clients == {}
     await asyncio.wait_for(place.ordering.idle(), 5)
     place.put(three)
 
