@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from django_hub import ordering as module
 from django_hub import orders, recall
 from django_hub.connection import Connection
 from django_hub.entries import Entry, Scope, to_item
@@ -568,6 +569,25 @@ async def test_a_clients_own_log_that_went_back_is_found_by_a_look(place: Place)
     await place.ordering.idle()
     assert sent(ann)[:2] == ["1", "2"]
     assert 0 in sent(ann)
+
+
+async def test_a_look_at_many_hubs_is_not_one_step(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAGE", 2)
+    names = [f"hub {number}" for number in range(5)]
+    here = [place.enter(hub=name, session="s") for name in names]
+    for name in names:
+        await place.publish("lost", hub=name)
+    positions, asked = place.store.positions, []
+
+    async def counted(hubs: Any) -> Any:
+        asked.append(len(hubs))
+        return await positions(hubs)
+
+    monkeypatch.setattr(place.store, "positions", counted)
+    await place.ordering.look()
+    assert asked == [2, 2, 1]
+    await place.ordering.idle()
+    assert [sent(each) for each in here] == [["lost"]] * 5
 
 
 @pytest.mark.parametrize("asked", ["positions", "told"])
