@@ -134,7 +134,7 @@ async def test_two_beats_at_once_have_one_pump(make: Any, world: World, store: F
     await world.relay.beat()
     await until(lambda: not world.relay.hearing.silence)
     world.relay.hearing.ask()
-    world.relay._pinged = 0.0
+    world.relay.ear._pinged = 0.0
     tasks = len(asyncio.all_tasks())
     await asyncio.gather(world.relay.beat(), world.relay.beat())
     await turns()
@@ -178,7 +178,7 @@ async def test_a_beat_of_one_that_is_stopped_listens_to_nothing(
     await store.mail("lobby")
     await world.relay.close()
     world.relay.hearing.ask()
-    world.relay._pinged = 0.0
+    world.relay.ear._pinged = 0.0
     await world.relay.beat()
     assert caplog.text == ""
 
