@@ -176,6 +176,24 @@ async def test_who_was_no_member_yet_is_not_waited_for(make: Any, world: World) 
     assert len(world.relay.clients) == 0
 
 
+async def test_who_joins_while_the_layer_cancels_a_call_of_its_own_is_a_member(
+    make: Any, world: World, store: FaultyStore
+) -> None:
+    add, cancelled = world.layer.inner.group_add, []
+
+    async def cancels(group: str, channel: str) -> None:
+        if not cancelled:
+            cancelled.append(group)
+            raise asyncio.CancelledError
+        await add(group, channel)
+
+    world.layer.inner.group_add = cancels
+    ann = make("ann")
+    assert await ann.join() is True
+    assert cancelled
+    assert await store.member("lobby", "ann") is not None
+
+
 async def test_clients_wait_to_join_while_the_store_is_gone(
     make: Any, store: FaultyStore, caplog: pytest.LogCaptureFixture
 ) -> None:
