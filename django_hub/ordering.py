@@ -101,6 +101,8 @@ class Ordering:
     async def since(self, name: str, epoch: str, seq: int, upto: int) -> list[Entry] | None:
         """The entries of the hub's log above ``seq``, up to ``upto``, both of this epoch, in their order.
         None where not all of them are known: they are not kept any more, or ``seq`` is none of this log.
+        None of them, and an empty list, where ``seq`` is above ``upto``: a client may have heard at another
+        process what has not come here yet.
 
         The store is asked once, however many clients come back at the same time.
         Raises `Unavailable`, `Damaged`.

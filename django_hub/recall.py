@@ -40,14 +40,23 @@ class Recall:
 
     async def between(self, epoch: str, seq: int, upto: int) -> list[Entry] | None:
         """See `Ordering.since`. None also where it ends meanwhile. Raises `Unavailable`, `Damaged`."""
+        reads = 0
         while not self._over:
-            if self._recent is not None and self._reading is None:
+            recent = self._recent
+            # A number that is not known here the store may know. Twice: the first may be somebody else's
+            # reading, and have been under way before.
+            if (
+                recent is not None
+                and self._reading is None
+                and (reads == 2 or not recent.is_behind(epoch, seq))
+            ):
                 self._until = asyncio.get_running_loop().time() + _KEPT
-                return self._recent.between(epoch, seq, upto)
+                return recent.between(epoch, seq, upto)
             if self._reading is None:
                 self._recent = Recent()
                 self._reading = self._tasks.begin(self._read(self._recent))
             await outcome(self._reading)
+            reads += 1
         return None
 
     def end(self) -> None:

@@ -567,6 +567,20 @@ async def test_a_welcome_that_fails_tells_nothing_of_what_came_meanwhile(
     assert [(await talk.next("message"))["data"] for _ in range(2)] == ["missed", "live"]
 
 
+async def test_who_heard_more_at_another_server_has_missed_nothing(world: World) -> None:
+    """What has not come here yet comes twice to it, and it knows that by the numbers."""
+    await Talk(world, Brief).come()
+    await hub_broadcast("lobby", "1")
+    item = Publication(hub="lobby", item=to_item(Entry("lobby", "2")), id="2")
+    (two,) = await world.store.publish([item])
+    talk = Talk(world, Brief)
+    hello = await talk.come(epoch=two.epoch, seq=2)
+    assert (hello["recovered"], hello["seq"]) == ("yes", 2)
+    await hub_broadcast("lobby", "3")
+    assert [(await talk.next("message"))["seq"] for _ in range(2)] == [2, 3]
+    assert (await Talk(world, Brief).come(epoch=two.epoch, seq=9))["recovered"] == "no"
+
+
 async def test_what_a_client_heard_of_a_log_that_is_not_known_here_yet_is_not_known(world: World) -> None:
     """Where this process stands is a number of another log."""
     await Talk(world, Brief).come()

@@ -36,6 +36,44 @@ async def test_many_ask_and_the_store_is_read_once():
     await tasks.idle()
 
 
+async def test_who_heard_more_elsewhere_has_missed_nothing():
+    """Another server's clients may hear a broadcast sooner than ours."""
+    store = FaultyStore()
+    recall = Recall("lobby", store, Tasks())
+    (one,) = await published(store, "1")
+    assert await recall.between(one.epoch, 1, 1) == []
+    two, three = await published(store, "2", "3")
+    answers = await asyncio.gather(*(recall.between(one.epoch, 3, 1) for _ in range(5)))
+    assert answers == [[]] * 5
+    assert store.calls.count("history") == 2
+    recall.passed(two)
+    recall.passed(three)
+    assert await recall.between(one.epoch, 1, 3) == [two, three]
+    assert store.calls.count("history") == 2
+    # Nobody has said so much: what it claims is not believed.
+    assert await recall.between(one.epoch, 9, 3) is None
+
+
+async def test_a_reading_that_was_under_way_before_may_not_know_it_yet(monkeypatch):
+    store = FaultyStore()
+    recall, read, gate = Recall("lobby", store, Tasks()), store.history, asyncio.Event()
+    (one,) = await published(store, "1")
+
+    async def slow(hub, after):
+        history = await read(hub, after)
+        await gate.wait()
+        return history
+
+    monkeypatch.setattr(store, "history", slow)
+    first = asyncio.create_task(recall.between(one.epoch, 0, 1))
+    await turns()
+    await published(store, "2")
+    second = asyncio.create_task(recall.between(one.epoch, 2, 1))
+    await turns()
+    gate.set()
+    assert (await first, await second) == ([one], [])
+
+
 async def test_what_passes_while_it_reads_is_not_missing(monkeypatch):
     store = FaultyStore()
     recall, read, gate = Recall("lobby", store, Tasks()), store.history, asyncio.Event()
