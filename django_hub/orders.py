@@ -281,6 +281,8 @@ class Order:
     async def _settle(self) -> None:
         try:
             history = await self._store.history(self._hub, 0)
+            if self._log.is_over:
+                return  # who comes next begins elsewhere
             if self.at is not None:
                 self._adopt(history.epoch)
             else:

@@ -61,9 +61,8 @@ async def test_what_goes_on_at_once_is_given_back_and_what_came_late_is_written(
     assert place.order.at == 5
 
 
-async def test_one_that_is_over_asks_for_nothing_and_writes_nothing(place: Place) -> None:
-    """Also where its cancellation is swallowed, as redis-py does at times."""
-    one, _, three = await place.publish("1", "2", "3")
+def swallow(place: Place) -> list[int]:
+    """The store's next reads of history swallow that they are cancelled, as redis-py does at times."""
     history, asked, gate = place.store.history, [], asyncio.Event()
 
     async def stubborn(hub: str, after: int) -> object:
@@ -74,9 +73,27 @@ async def test_one_that_is_over_asks_for_nothing_and_writes_nothing(place: Place
             await turns()
         return await history(hub, after)
 
+    place.store.history = stubborn  # type: ignore[assignment]
+    return asked
+
+
+async def test_one_that_is_over_does_not_say_where_the_log_is(place: Place) -> None:
+    """Who comes next would be taken to have heard all up to there."""
+    await place.publish("1")
+    asked = swallow(place)
+    settling = asyncio.create_task(place.order.settle())
+    await until(lambda: asked)
+    place.order.end()
+    await settling
+    await asyncio.wait_for(place.tasks.idle(), 5)
+    assert place.fanout.position("lobby") is None
+
+
+async def test_one_that_is_over_asks_for_nothing_and_writes_nothing(place: Place) -> None:
+    one, _, three = await place.publish("1", "2", "3")
     place.order.begin(Number(one.epoch, 0))
     place.put(one, three)
-    place.store.history = stubborn  # type: ignore[assignment]
+    asked = swallow(place)
     await until(lambda: asked)
     place.order.end()
     await asyncio.wait_for(place.tasks.idle(), 5)
