@@ -170,6 +170,7 @@ async def test_by_its_nonce_a_client_without_a_token_is_known(world: World) -> N
     await talk.socket.leave()
     await late.drop()
     assert (await talk.back())["resumed"]
+    await world.settled()
     assert Left not in kinds(world)
     assert kinds(world).count(Joined) == 1
 
