@@ -8,7 +8,6 @@ that may be long let others run in between. While nobody asks nothing is counted
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import heapq
 import json
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from django_hub.exceptions import Unavailable
 from django_hub.fanout import Fanout
 from django_hub.layers.base import ChannelFull, Layer, Message
 from django_hub.logs import get_logger
+from django_hub.tasks import Tasks
 
 logger = get_logger(__name__)
 
@@ -57,20 +57,17 @@ class Answers:
         self._layer = layer
         self._fanout = fanout
         self._clients = clients
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._ends: asyncio.TimerHandle | None = None
 
     def take(self, message: Message) -> None:
         """Answer, soon. What can't be read, and what is too much, is dropped: who asks goes on."""
         if len(self._tasks) >= _AT_ONCE:
             return
-        task = asyncio.create_task(self._answered(message), context=contextvars.Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.begin(self._answered(message))
 
     async def idle(self) -> None:
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.idle()
 
     def stop_counting(self) -> None:
         if self._ends is not None:

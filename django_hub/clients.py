@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import functools
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from django_hub import closes
 from django_hub.backoff import waits
@@ -18,6 +16,7 @@ from django_hub.events import read_description
 from django_hub.exceptions import Refused, Unavailable
 from django_hub.fanout import Fanout
 from django_hub.groups import Groups
+from django_hub.leaving import Leaving
 from django_hub.logs import get_logger
 from django_hub.messages import Close
 from django_hub.names import group_name
@@ -60,12 +59,7 @@ class Clients:
         self._count = 0
         #: Messages that came, by hub, and in all (""): only while somebody looks (see `answers`).
         self.counted: dict[str, int] | None = None
-        #: Who may be back, and when that is over.
-        self._lost: dict[str, _Lost] = {}
-        #: Of whom the store is just told so; and as what they leave, where they were given up meanwhile.
-        self._losing: dict[Connection, Departure | None] = {}
-        self._ending = False
-        self._giving_up: set[asyncio.Task[None]] = set()
+        self._leaving = Leaving(outbox, lambda connection: self.left(connection), self._let_go)
         self._entering: Batcher[Connection, None] = Batcher(self._enter)
         #: Is told of each connection that leaves for good, once.
         self.left: Callable[[Connection], None] = _nobody_asks
@@ -77,7 +71,7 @@ class Clients:
     @property
     def online(self) -> int:
         """How many of those have a socket."""
-        return self._count - len(self._lost)
+        return self._count - len(self._leaving)
 
     def __len__(self) -> int:
         """How many have come and not left, those who are not members yet included."""
@@ -92,7 +86,7 @@ class Clients:
         """
         connection.ended = self._ended
         self._count += 1
-        self._ending = False
+        self._leaving.go_on()
         await asyncio.shield(self._entering.put(connection))
         if connection.joined is not None:
             outcome = await asyncio.shield(connection.joined)
@@ -161,16 +155,12 @@ class Clients:
                 self._fanout.remove(connection)
                 self._ordering.forget(connection)
                 self._groups.leave(group_name(connection.hub))
-            if connection.may_return(departure):
-                leave = self._lose
-                self._losing[connection] = None
-            else:
-                leave = self._leave
-                self.left(connection)
-            connection.left = asyncio.create_task(
-                leave(connection, departure, undelivered), context=contextvars.Context()
-            )
+            connection.left = self._leaving.begin(connection, departure, undelivered)
         return connection.left
+
+    def give_up(self, connection: Connection, departure: Departure) -> None:
+        """Where its client is lost, it is gone now, and won't resume."""
+        self._leaving.give_up(connection, departure)
 
     async def join_again(self, connection: Connection, known_as: str) -> None:
         """Make a connection a member again that the store does not know any more, by the id it had.
@@ -215,10 +205,7 @@ class Clients:
 
     def all_leave(self, departure: Departure) -> list[asyncio.Task[None]]:
         """As `leave`, for all that are members here. Who is lost is from now on for others to `reap`."""
-        self._ending = True
-        lost, self._lost = self._lost, {}
-        for each in lost.values():
-            self._let_be(each)
+        self._leaving.let_all_be()
         return [self.leave(connection, departure) for connection in self._fanout]
 
     def send_away(self, connection: Connection) -> None:
@@ -233,8 +220,7 @@ class Clients:
         ``resumed``: one of the same client. That one may have come late, and the client be here: so who is
         told may return. Where it was lost, nobody waits for it any more: its client is the newer one's.
         """
-        if (lost := self._lost.pop(address.connection, None)) is not None:
-            self._let_be(lost)
+        if self._leaving.let_be(address.connection):
             return
         entry = Entry(hub, Close(*_replaced(resumed)), Scope.ONLY, (address.connection,))
         self._sender.direct(address.process, entry).add_done_callback(_log)
@@ -262,6 +248,11 @@ class Clients:
             results.append(Failed(error) if isinstance(error, Exception) else None)
         return results
 
+    def _let_go(self) -> None:
+        self._count -= 1
+        if not self._count:
+            self._gone()
+
     async def _when_started(self) -> str:
         pauses = waits()
         while True:
@@ -270,84 +261,6 @@ class Clients:
             except Unavailable as error:
                 logger.warning("Clients wait to join: %s", error)
                 await asyncio.sleep(next(pauses))
-
-    async def _leave(
-        self, connection: Connection, departure: Departure, undelivered: list[str | bytes]
-    ) -> None:
-        try:
-            if connection.joined is not None:
-                # Its Join may be under way: the two never stand in one call (see the store's contract).
-                if not connection.joined.done():
-                    await asyncio.wait([connection.joined])
-                outcome = await self._outbox.put(connection.leave_op(departure, undelivered))
-                # Also DONE, and nothing changed, where it had not become a member; or had, came back at
-                # another server, and is gone from there: that is counted twice.
-                if outcome is Outcome.DONE and _is_member(connection.joined):
-                    tallies.leaves[departure.reason] += 1
-        finally:
-            self._let_go()
-
-    def _let_be(self, lost: _Lost) -> None:
-        lost.timer.cancel()
-        self.left(lost.connection)
-        self._let_go()
-
-    def _let_go(self) -> None:
-        self._count -= 1
-        if not self._count:
-            self._gone()
-
-    async def _lose(
-        self, connection: Connection, departure: Departure, undelivered: list[str | bytes]
-    ) -> None:
-        """As `_leave`, once the time is over in which its client may be back.
-
-        Where the server ends before, that is for other processes, which `reap` its members.
-        """
-        is_back = False
-        try:
-            if connection.joined is not None:
-                await asyncio.wait([connection.joined])
-                is_back = await self._outbox.put(connection.lose_op(departure)) is Outcome.REPLACED
-                tallies.lost += not is_back
-        except BaseException:
-            del self._losing[connection]
-            self.left(connection)
-            self._let_go()
-            raise
-        given_up = self._losing.pop(connection)
-        if given_up is not None:
-            self.left(connection)
-            await self._leave(connection, given_up, undelivered)
-            return
-        # Not where only its task was cancelled: this process may go on, and nobody else would see to it.
-        ends = departure.reason == "shutdown" and departure.code == closes.SERVICE_RESTART
-        if self._ending or ends or is_back:
-            self.left(connection)
-            self._let_go()
-            return
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(connection.grace, self._give_up, connection, departure)
-        self._lost[connection.id] = _Lost(connection, timer, undelivered)
-
-    def give_up(self, connection: Connection, departure: Departure) -> None:
-        """Where its client is lost, it is gone now, and won't resume."""
-        if (lost := self._lost.get(connection.id)) is not None:
-            lost.timer.cancel()
-            self._give_up(connection, departure)
-        elif connection in self._losing:
-            self._losing[connection] = departure
-
-    def _give_up(self, connection: Connection, departure: Departure) -> None:
-        lost = self._lost.pop(connection.id)
-        self.left(connection)
-        # A store where it is another connection's by now changes nothing.
-        self._giving_up.add(
-            task := asyncio.get_running_loop().create_task(
-                self._leave(connection, departure, lost.undelivered), context=contextvars.Context()
-            )
-        )
-        task.add_done_callback(self._giving_up.discard)
 
     def _ended(self, connection: Connection, departure: Departure) -> None:
         if departure.reason == "write":
@@ -379,24 +292,6 @@ class Clients:
         resumed = bool(connection.session) and await self.resumed(connection)
         self.leave(connection, Departure(reason="replaced"))
         connection.close(*_replaced(resumed))
-
-
-@dataclass(frozen=True, slots=True)
-class _Lost:
-    """Who may be back until the timer rings."""
-
-    connection: Connection
-    timer: asyncio.TimerHandle
-    undelivered: list[str | bytes]
-
-
-def _is_member(joined: asyncio.Future[Outcome]) -> bool:
-    """The store had taken it in."""
-    return (
-        not joined.cancelled()
-        and joined.exception() is None
-        and joined.result() in (Outcome.DONE, Outcome.RESUMED)
-    )
 
 
 def _replaced(resumed: bool) -> tuple[int, str]:

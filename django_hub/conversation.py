@@ -97,16 +97,15 @@ class Conversation:
     async def welcome(self, connection: Connection, presence: bool) -> None:
         """Tell a client that has joined where it stands, what it missed, and then what came meanwhile."""
         held = connection.wire
-        try:
-            for frame in await self._patiently(lambda: self._welcome(connection, presence)):
-                self._wire.write(Outgoing(frame))
-                if self._wire.waiting_frames:
-                    # What it missed may be more than what may wait for it.
-                    await self._wire.drained()
-        finally:
-            if isinstance(held, HeldWire):
-                connection.wire = held.open()
-                self._relay.fanout.changed(connection)
+        for frame in await self._patiently(lambda: self._welcome(connection, presence)):
+            self._wire.write(Outgoing(frame))
+            if self._wire.waiting_frames:
+                # What it missed may be more than what may wait for it.
+                await self._wire.drained()
+        # Not where that failed: a number without those before it the client would take for all there was.
+        if isinstance(held, HeldWire):
+            connection.wire = held.open()
+            self._relay.fanout.changed(connection)
         self._connect = Connect()
         self._look(weakref.ref(connection))
 
@@ -122,7 +121,9 @@ class Conversation:
         # Who may not hear the hub has missed nothing, and gets no list.
         presence = presence and connection.hears
         if connect.epoch is not None and connection.hears:
-            known = await self._relay.ordering.since(hub, connect.epoch, connect.seq, seq)
+            known = None
+            if connect.epoch == epoch:  # of another log's numbers, where it stands says nothing
+                known = await self._relay.ordering.since(hub, epoch, connect.seq, seq)
             recovered = "no" if known is None else "yes"
             if known is not None:
                 missed, seq = known, connect.seq

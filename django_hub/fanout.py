@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import TypeAlias
 
@@ -11,28 +11,23 @@ from django_hub import closes, envelopes
 from django_hub.batching import Batcher
 from django_hub.connection import Connection
 from django_hub.entries import Entry, Kind, Scope
-from django_hub.filters import Filter
+from django_hub.local import Local
 from django_hub.logs import get_logger
 from django_hub.messages import Close
 from django_hub.receivers import receivers
+from django_hub.runs import MOST_BYTES, Run, runs
 from django_hub.tallies import tallies
-from django_hub.wires.base import Outgoing, Wire
+from django_hub.wires.base import Outgoing
 
 logger = get_logger(__name__)
 
 # A fan-out to many clients lets others run this often, looked at once in so many writes.
 _TURN = 0.005
 _WRITES = 64
-# What waits for the same clients goes to each as one write, of about so many bytes at most.
-_JOINED = 64 * 1024
 # Parcels, and their bytes, that may wait here before those who send, and the pump, are held up. A sender
 # that is faster than the network would else fill its clients' queues before the loop had a look at them.
 _BACKLOG = 32
-_BACKLOG_BYTES = _JOINED
-
-# Wires of one kind, whose clients speak hub.v1 or not, are written to in one go.
-_Kind: TypeAlias = tuple[type[Wire], bool]
-_ByKind: TypeAlias = list[tuple[_Kind, list[Wire]]]
+_BACKLOG_BYTES = MOST_BYTES
 
 # A place in a hub's log: epoch and number.
 Position: TypeAlias = tuple[str, int]
@@ -46,7 +41,7 @@ class Fanout:
     """
 
     def __init__(self) -> None:
-        self._hubs: dict[str, _Local] = {}
+        self._hubs: dict[str, Local] = {}
         # What is no hub of clients, but a log that this process hears for itself.
         self._ears: dict[str, Callable[[Sequence[Entry]], None]] = {}
         self._positions: dict[str, Position] = {}
@@ -79,13 +74,10 @@ class Fanout:
 
     def size(self, hub: str) -> int:
         """How many local connections a hub has."""
-        return len(local.connections) if (local := self._hubs.get(hub)) is not None else 0
+        return len(self._hubs.get(hub, ()))
 
     def get(self, hub: str, key: str) -> Connection | None:
-        local = self._hubs.get(hub)
-        if local is None:
-            return None
-        return local.connections.get(key) or (local.deaf.get(key) if local.deaf else None)
+        return None if (local := self._hubs.get(hub)) is None else local.get(key)
 
     def with_sessions(self) -> list[str]:
         """The hubs in which somebody here speaks ``hub.v1``, and the logs this process hears for itself."""
@@ -96,9 +88,7 @@ class Fanout:
         session; its `position` is the one behind which that is, or will be when it is known."""
         local = self._hubs.get(connection.hub)
         if local is None:
-            local = self._hubs[connection.hub] = _Local()
-        if connection.session and self.get(connection.hub, connection.key) is None:
-            local.sessions += 1
+            local = self._hubs[connection.hub] = Local()
         local.put(connection)
         if not connection.position[0]:
             connection.position = self._positions.get(connection.hub, connection.position)
@@ -106,23 +96,22 @@ class Fanout:
     def remove(self, connection: Connection) -> None:
         """Nothing, where a newer one has its place."""
         local = self._hubs.get(connection.hub)
-        if local is not None and self.get(connection.hub, connection.key) is connection:
+        if local is not None and local.get(connection.key) is connection:
             local.drop(connection.key)
-            local.sessions -= bool(connection.session)
-            if not (local.connections or local.deaf):
+            if not local:
                 del self._hubs[connection.hub]
 
     def changed(self, connection: Connection) -> None:
         """The connection has another wire."""
         if (local := self._hubs.get(connection.hub)) is not None:
-            local.by_kind = None
+            local.changed()
 
     def let_hear(self, connection: Connection, hears: bool) -> None:
         """From now on it gets what is for all of the hub, or only what is for it alone."""
         if connection.hears != hears:
             connection.hears = hears
             local = self._hubs.get(connection.hub)
-            if local is not None and self.get(connection.hub, connection.key) is connection:
+            if local is not None and local.get(connection.key) is connection:
                 local.put(connection)
 
     def begin(self, hub: str, epoch: str, seq: int) -> None:
@@ -163,14 +152,14 @@ class Fanout:
     async def _deliver(self, parcels: Sequence[Sequence[Entry]]) -> Sequence[None]:
         entries = [entry for parcel in parcels for entry in parcel]
         self._bytes -= sum(entry.size for entry in entries)
-        for run in _runs(entries):
+        for run in runs(entries):
             try:
                 await self._write(run)
             except Exception:
                 logger.exception("Frames for hub %s could not be written to its clients", run.first.hub)
         return [None] * len(parcels)
 
-    async def _write(self, run: _Run) -> None:
+    async def _write(self, run: Run) -> None:
         # In one step with the look at who is there.
         entries = self._due(run)
         if entries and (ear := self._ears.get(run.first.hub)) is not None:
@@ -205,7 +194,7 @@ class Fanout:
         if told is not None:
             told(perf_counter() - began)
 
-    def _due(self, run: _Run) -> list[Entry]:
+    def _due(self, run: Run) -> list[Entry]:
         """Without those that are of before `begin`; the others' numbers count as written."""
         if not run.numbered:
             return run.entries
@@ -231,66 +220,11 @@ class Fanout:
             self._turn_ends = clock() + _TURN
 
 
-class _Local:
-    """The connections of one hub."""
-
-    __slots__ = ("by_kind", "connections", "deaf", "sessions")
-
-    def __init__(self) -> None:
-        self.connections: dict[str, Connection] = {}
-        #: Those who get only what is for them alone, apart: looking for them costs a broadcast nothing.
-        self.deaf: dict[str, Connection] | None = None
-        #: How many of them speak hub.v1.
-        self.sessions = 0
-        #: The wires of them all, kept for the next broadcast where they are many.
-        self.by_kind: _ByKind | None = None
-
-    def wires(self, entry: Entry) -> _ByKind:
-        """The wires of those an entry is for. Who joins or leaves meanwhile does not disturb a walk."""
-        if self.deaf and (entry.scope is Scope.ONLY or isinstance(entry.frame, Close)):
-            return _by_kind(receivers(self.all, entry))
-        if entry.scope is not Scope.ALL or entry.filter is not None:
-            return _by_kind(receivers(self.connections, entry))
-        if self.by_kind is not None:
-            return self.by_kind
-        by_kind = _by_kind(self.connections.values())
-        if len(self.connections) > _WRITES:
-            self.by_kind = by_kind
-        return by_kind
-
-    @property
-    def all(self) -> Mapping[str, Connection]:
-        """Both, as they are now."""
-        return {**self.connections, **(self.deaf or {})}
-
-    def put(self, connection: Connection) -> None:
-        self.drop(connection.key)
-        if connection.hears:
-            self.connections[connection.key] = connection
-        else:
-            self.deaf = self.deaf or {}
-            self.deaf[connection.key] = connection
-
-    def drop(self, key: str) -> None:
-        self.connections.pop(key, None)
-        if self.deaf:
-            self.deaf.pop(key, None)
-        self.by_kind = None
-
-
-def _begin_anew(local: _Local) -> None:
+def _begin_anew(local: Local) -> None:
     """Changes of who is there were missed: each client that keeps the list gets it anew, with a hello."""
-    for connection in list(local.connections.values()):
+    for connection in list(local.hearing):
         if connection.presence:
             connection.close(closes.SERVICE_RESTART, "resync")
-
-
-def _by_kind(connections: Iterable[Connection]) -> _ByKind:
-    found: dict[_Kind, list[Wire]] = {}
-    for connection in connections:
-        wire = connection.wire
-        found.setdefault((type(wire), bool(connection.session)), []).append(wire)
-    return list(found.items())
 
 
 def _raw(entries: Sequence[Entry]) -> list[Outgoing]:
@@ -309,44 +243,3 @@ def _enveloped(entries: Sequence[Entry]) -> list[Outgoing]:
 def _is_of_log(entry: Entry) -> bool:
     """Has it a number in its hub's log? A hole in a client's own log is told with one that it has not."""
     return bool(entry.epoch) and not (entry.kind is Kind.RESYNC and entry.scope is Scope.ONLY)
-
-
-class _Run:
-    """Entries of a hub that follow each other there and are for the same clients."""
-
-    __slots__ = ("_room", "entries", "first", "numbered")
-
-    def __init__(self, first: Entry) -> None:
-        self.numbered = bool(first.epoch)
-        self.first = first
-        self.entries = [first]
-        self._room = 0 if isinstance(first.frame, Close) else _JOINED - first.size
-
-    def takes(self, entry: Entry) -> bool:
-        if (
-            self._room < entry.size
-            or isinstance(entry.frame, Close)
-            or Kind.WHO in (entry.kind, self.first.kind)
-            or _audience(entry) != _audience(self.first)
-        ):
-            return False
-        self.entries.append(entry)
-        self.numbered = self.numbered or bool(entry.epoch)
-        self._room -= entry.size
-        return True
-
-
-def _audience(entry: Entry) -> tuple[Scope, tuple[str, ...], Filter | None]:
-    return entry.scope, entry.ids, entry.filter
-
-
-def _runs(entries: Iterable[Entry]) -> list[_Run]:
-    """As few as go without changing the order in any hub."""
-    runs: list[_Run] = []
-    last: dict[str, _Run] = {}
-    for entry in entries:
-        run = last.get(entry.hub)
-        if run is None or not run.takes(entry):
-            run = last[entry.hub] = _Run(entry)
-            runs.append(run)
-    return runs

@@ -99,7 +99,10 @@ class Groups:
                     state.damage = error
                     state.added = False
                     return
-                except Exception:
+                except (Exception, asyncio.CancelledError):
+                    if (task := asyncio.current_task()) is not None and task.cancelling():
+                        raise
+                    # Also where the layer cancelled a call of its own: who enters would go on outside.
                     logger.exception("The channel layer did not change group %s; trying again", group)
                     await asyncio.sleep(next(pauses))
                 else:

@@ -58,9 +58,13 @@ class Recent:
                 if entry.kind is not Kind.RESYNC:
                     self._add(entry)
 
+    def is_behind(self, epoch: str, seq: int) -> bool:
+        """It has not heard of this number of its log."""
+        return epoch == self._epoch and seq > self._last
+
     def between(self, epoch: str, seq: int, upto: int) -> list[Entry] | None:
-        """Those above ``seq``, up to ``upto``; None where not all of them are known."""
-        if epoch != self._epoch or not self._after <= seq <= upto <= self._last:
+        """Those above ``seq``, up to ``upto``; None where not all of them are known, or ``seq`` is not."""
+        if epoch != self._epoch or not self._after <= seq <= self._last or upto > self._last:
             return None
         first = seq - self._after
         return [self._entries[place] for place in range(first, first + upto - seq)]

@@ -11,17 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import time
 from collections.abc import Coroutine
 from typing import Any
 
 from django.core.signals import setting_changed
 
+from django_hub.account import Account
 from django_hub.answers import Answers
 from django_hub.bells import Bells
 from django_hub.clients import Clients
 from django_hub.conf import Settings, get_settings
 from django_hub.connection import Connection, Departure
+from django_hub.ear import Ear
 from django_hub.endings import end
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.exclusions import Exclusions
@@ -30,7 +31,7 @@ from django_hub.farewells import say_farewell
 from django_hub.groups import Groups
 from django_hub.hearing import Hearing
 from django_hub.keeper import Keeper
-from django_hub.layers.base import ChannelFull, Layer
+from django_hub.layers.base import Layer
 from django_hub.layers.choice import get_layer
 from django_hub.listener import listen
 from django_hub.logs import get_logger
@@ -39,18 +40,17 @@ from django_hub.names import session_of
 from django_hub.ordering import Ordering
 from django_hub.outbox import Outbox
 from django_hub.places import Places
-from django_hub.pump import PING, pump
 from django_hub.rechecks import Rechecks
 from django_hub.sender import Sender
 from django_hub.stores.base import Store
 from django_hub.stores.registry import get_store
-from django_hub.tallies import tallies
 from django_hub.unheard import drop_mail
 from django_hub.wires.choice import Wires
 
 logger = get_logger(__name__)
 
 _POLL = 0.01
+_AWAY = 1.0
 # Seconds after which the pump is cancelled again: what it has to tidy up takes less.
 _PUMP_ENDS = 2.0
 
@@ -70,6 +70,8 @@ class Relay:
         )
         self.places = Places(store, self._start, self._stop)
         self.answers = Answers(layer, self.fanout, self.clients)
+        self.ear = Ear(layer, self.ordering, self.answers.take, settings.BEAT / 2, self.groups.refresh)
+        self.account = Account(store, self.outbox.accepted, self.clients)
         self.outbox.replaced = self.clients.close_replaced
         self.outbox.recovered = self._recovered
         self.outbox.began = self.ordering.begin
@@ -88,12 +90,8 @@ class Relay:
         self._process = ""
         self._life = 0
         self._refreshed = 0.0
-        self._pinged = 0.0
         self._tidied: float | None = None
-        self.hearing = Hearing(time.monotonic)
         self._lost_at: float | None = None
-        self._epoch = ""
-        self._suspected: dict[str, int] | None = None
         self._beating = asyncio.Lock()
         self._looking: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -113,13 +111,13 @@ class Relay:
         async with self._beating:
             for part in (
                 self._show_life,
-                self._account_for_accepted,
+                self.account.look,
                 self._join_again,
                 self._refresh_groups,
                 self.places.look,
                 self.ordering.look,
                 self.rechecks.look,
-                self._listen_to_itself,
+                self.ear.look,
             ):
                 try:
                     await part()
@@ -152,53 +150,6 @@ class Relay:
             await self.groups.refresh()
             self._refreshed = now
 
-    async def _account_for_accepted(self) -> None:
-        """Forget what is handled; and where the store lost its data, say how much of this is gone."""
-        accepted = self.outbox.accepted
-        counts = accepted.now() if self._suspected is None else self._suspected
-        waiting = await self.store.waiting_in(counts)
-        # In this order: a store that is emptied meanwhile has no mail because of that.
-        epoch = await self.store.epoch()
-        if epoch != self._epoch:
-            logger.error(
-                "The store has lost its data, and with it the events that waited there: at most %d, of %d "
-                "hubs, that this process had accepted. Its %d clients join again.",
-                sum(counts.values()),
-                len(counts),
-                len(self.clients),
-            )
-            self._epoch = epoch
-            waiting = {}
-        accepted.settle(counts, waiting)
-        self._suspected = None
-
-    async def _listen_to_itself(self) -> None:
-        """A pump that a layer lets hang hears nothing, and says nothing: not even what it was just told."""
-        now = asyncio.get_running_loop().time()
-        if self._layer.in_memory or now - self._pinged < self._settings.BEAT / 2:
-            return
-        if not self._tasks:
-            # It is being stopped, and redis-py swallowed the keeper's cancellation: another one will come.
-            return
-        if self.hearing.silence:
-            tallies.deaf += 1
-            logger.warning("Nothing comes from the channel layer any more; listening to it anew")
-            await end([self._tasks[0]])
-            self._tasks[0] = _task(
-                pump(self._layer, self._process, self.ordering, self.hearing.hear, self.answers.take)
-            )
-            await self.groups.refresh()
-        # Before it is sent: it may be back before the layer says that it is gone.
-        asked = self.hearing.ask()
-        try:
-            await self._layer.send(self._process, {"type": PING, "at": asked})
-        except ChannelFull:
-            self.hearing.excuse()  # busy, not deaf
-        except Unavailable:
-            self.hearing.excuse()  # it could not speak
-            raise
-        self._pinged = now
-
     async def _is_its_own(self, connection: Connection) -> bool:
         """Is the member with that client id the same client?"""
         try:
@@ -209,10 +160,14 @@ class Relay:
 
     def _recovered(self) -> None:
         """The store is back, perhaps without its data: do not wait for the next beat to find out."""
-        if self._suspected is None:
-            self._suspected = self.outbox.accepted.now()
+        self.account.suspect()
         if self._tasks and (self._looking is None or self._looking.done()):
             self._looking = _task(self.keeper.once(self.beat))
+
+    @property
+    def hearing(self) -> Hearing:
+        """How well it hears."""
+        return self.ear.hearing
 
     @property
     def is_running(self) -> bool:
@@ -231,8 +186,14 @@ class Relay:
         ):
             await part.idle()
         # Another loop or process may be the one that handles it: there is nothing to be woken by.
-        while self._listeners and await self.store.waiting():  # noqa: ASYNC110
-            await asyncio.sleep(_POLL)
+        while self._listeners:
+            try:
+                if not await self.store.waiting():
+                    return
+                await asyncio.sleep(_POLL)
+            except Unavailable:
+                # Who ends would go on for ever, with nobody here.
+                await asyncio.sleep(_AWAY)
 
     async def close(self) -> None:
         """Return when the relay has stopped, if its last client has left."""
@@ -276,19 +237,16 @@ class Relay:
             self._process = await self._layer.new_channel()
             self._layer.taken_by(self._process, self.ordering)
             self._life = await self.store.beat(self._process)
-            # From one life of the relay to the next the store may lose its data as well.
-            self._epoch = self._epoch or await self.store.epoch()
+            await self.account.begin()
             self._refreshed = asyncio.get_running_loop().time()
             if self._tidied is None:
                 self._tidied = self._refreshed
             await self.rechecks.begin(self._process)
             self._lost_at = None
             self._over = False
+            self.ear.begin(self._process)
             self._tasks = [
-                _task(
-                    pump(self._layer, self._process, self.ordering, self.hearing.hear, self.answers.take)
-                ),
-                _task(self.keeper.run(self.beat, min(self._settings.BEAT, self._layer.group_expiry / 3))),
+                _task(self.keeper.run(self.beat, min(self._settings.BEAT, self._layer.group_expiry / 3)))
             ]
         finally:
             self._starting = None
@@ -317,12 +275,11 @@ class Relay:
             self._stopping = None
 
     async def _halt(self) -> None:
-        tasks, self._tasks = self._tasks, []
+        tasks, self._tasks = [*self.ear.stop(), *self._tasks], []
         listeners, self._listeners = self._listeners, {}
         if self._looking is not None:
             tasks.append(self._looking)
             self._looking = None
-        self.hearing = Hearing(time.monotonic)
         self.rechecks.end()
         self.answers.stop_counting()
         await asyncio.gather(
@@ -335,7 +292,7 @@ class Relay:
         if self._tidied is not None and now - self._tidied > self._settings.BEAT:
             self._tidied = now
             async with self._beating:
-                await self.keeper.once(self._account_for_accepted)
+                await self.keeper.once(self.account.look)
 
 
 def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -116,30 +116,31 @@ class Sender:
         if isinstance(routed, BaseException):
             return _failed(routed, len(items))
         refused: dict[int, Exception] = {}
-        ready: list[_Addressed] = []
+        ready: dict[int, _Addressed] = {}
         if isinstance(numbers, BaseException):
             error = _failed(numbers, 1)[0]
             numbers = {item.publication.id: error for item in items if item.publication is not None}
         for place, item in enumerate(routed):
             publication = item.publication
             if publication is None:
-                ready.append(item)
+                ready[place] = item
                 continue
             number = numbers[publication.id]
             if isinstance(number, Exception):
                 refused[place] = number
             else:
                 targets = tuple(_where(target, number) for target in item.targets)
-                ready.append(_Addressed(targets, _numbered(item.entry, publication, number)))
+                ready[place] = _Addressed(targets, _numbered(item.entry, publication, number))
         failures: dict[Target, Exception] = {}
-        for put in (put for stage in _stages(ready) for put in _puts(stage)):
+        for put in (put for stage in _stages([*ready.values()]) for put in _puts(stage)):
             await self._room()
             failures |= await self._deliver({to: part for to, part in put.items() if to not in failures})
         if not failures and not refused:
             return [None] * len(items)
         return [
-            refused.get(place) or next((failures[to] for to in item.targets if to in failures), None)
-            for place, item in enumerate(routed)
+            refused.get(place)
+            or next((failures[to] for to in ready[place].targets if to in failures), None)
+            for place in range(len(items))
         ]
 
     async def _published(self, publications: Sequence[Publication]) -> dict[str, Number | Exception | None]:

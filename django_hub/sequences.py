@@ -18,7 +18,7 @@ class Sequence:
     come, or is known not to come any more (`fill`).
     """
 
-    __slots__ = ("_early", "_foreign", "_hub", "at", "doubtful", "epoch")
+    __slots__ = ("_early", "_foreign", "_hub", "at", "doubtful", "epoch", "size")
 
     def __init__(self, hub: str, epoch: str = "", at: int | None = None) -> None:
         self._hub = hub
@@ -28,6 +28,8 @@ class Sequence:
         self._foreign: list[Entry] = []
         #: Something came that does not fit: the log itself is to be asked.
         self.doubtful = False
+        #: Bytes that wait.
+        self.size = 0
 
     def __len__(self) -> int:
         """How many numbers wait."""
@@ -46,12 +48,13 @@ class Sequence:
     def begin(self, epoch: str, seq: int) -> list[Entry]:
         """What comes is above this number. Returns all that came before this was known, to be taken now."""
         waited, self._foreign = self._foreign, []
-        self.epoch, self.at, self.doubtful = epoch, seq, False
+        self.epoch, self.at, self.doubtful, self.size = epoch, seq, False, 0
         return waited
 
     def hold(self, entry: Entry) -> None:
         """It is not known yet where the log begins."""
         self._foreign.append(entry)
+        self.size += entry.size
         self.doubtful = True
 
     @property
@@ -73,6 +76,7 @@ class Sequence:
             self.doubtful = True
             if len(self._foreign) < _MOST:
                 self._foreign.append(entry)
+                self.size += entry.size
             return []
         at = self.at or 0
         if entry.seq <= at:
@@ -80,7 +84,9 @@ class Sequence:
             self.doubtful = True
             return []
         if entry.seq > at + 1:
-            self._early.setdefault(entry.seq, [entry])
+            if entry.seq not in self._early:
+                self._early[entry.seq] = [entry]
+                self.size += entry.size
             return []
         self.at = at + 1
         return [entry, *self._released()]
@@ -89,6 +95,7 @@ class Sequence:
         """All up to this number was seen to elsewhere. What can be let through now."""
         self.at = max(self.at or 0, seq)
         self._early = {number: entries for number, entries in self._early.items() if number > self.at}
+        self._weigh()
         return self._released()
 
     @property
@@ -105,6 +112,7 @@ class Sequence:
     def wait_behind(self, entry: Entry) -> None:
         """Something without a number, said after what waits."""
         self._early[max(self._early)].append(entry)
+        self.size += entry.size
 
     def fill(self, epoch: str, last: int, kept: Iterable[Entry]) -> list[Entry]:
         """Go on to ``last``, the log's newest number, with what it has ``kept``.
@@ -132,6 +140,7 @@ class Sequence:
         self._early = {seq: entries for seq, entries in known.items() if seq > self.at}
         self._foreign = []
         self.doubtful = False
+        self._weigh()
         return [*ready, *self._released()]
 
     def give_up(self) -> list[Entry]:
@@ -156,8 +165,13 @@ class Sequence:
         released: list[Entry] = []
         while self.at is not None and (entries := self._early.pop(self.at + 1, None)):
             self.at += 1
+            self.size -= sum(entry.size for entry in entries)
             released.extend(entries)
         return released
+
+    def _weigh(self) -> None:
+        waiting = (*self._early.values(), self._foreign)
+        self.size = sum(entry.size for entries in waiting for entry in entries)
 
     def _hole(self, epoch: str, seq: int) -> Entry:
         return Entry(self._hub, JsonText("{}"), epoch=epoch, seq=seq, kind=Kind.RESYNC)

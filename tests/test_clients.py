@@ -161,6 +161,39 @@ async def test_who_leaves_while_the_relay_starts_leaves_nothing_behind(make: Any
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_who_was_no_member_yet_is_not_waited_for(make: Any, world: World) -> None:
+    gate = world.layer.gates["new_channel"] = asyncio.Event()
+    ann = make("ann")
+    ann.connection.grace = 60.0
+    joining = asyncio.create_task(ann.join())
+    await until(lambda: world.layer.calls)
+    joining.cancel()
+    await asyncio.wait([joining])
+    left = world.relay.clients.leave(ann.connection, Departure(reason="read"))
+    gate.set()
+    await left
+    await world.relay.close()
+    assert len(world.relay.clients) == 0
+
+
+async def test_who_joins_while_the_layer_cancels_a_call_of_its_own_is_a_member(
+    make: Any, world: World, store: FaultyStore
+) -> None:
+    add, cancelled = world.layer.inner.group_add, []
+
+    async def cancels(group: str, channel: str) -> None:
+        if not cancelled:
+            cancelled.append(group)
+            raise asyncio.CancelledError
+        await add(group, channel)
+
+    world.layer.inner.group_add = cancels
+    ann = make("ann")
+    assert await ann.join() is True
+    assert cancelled
+    assert await store.member("lobby", "ann") is not None
+
+
 async def test_clients_wait_to_join_while_the_store_is_gone(
     make: Any, store: FaultyStore, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,10 +12,11 @@ import pytest
 from django_hub import conversation, workers
 from django_hub.api import hub_broadcast, hub_member, hub_send, hub_update
 from django_hub.consumers import HubConsumer
-from django_hub.entries import Entry, Kind
+from django_hub.entries import Entry, Kind, to_item
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
 from django_hub.exceptions import InvalidMessage, Refused, Unavailable
 from django_hub.messages import Close, Json
+from django_hub.stores.ops import Publication
 from tests.apps import EVENTS, World
 from tests.apps import world as world
 from tests.live.servers import SCALE
@@ -537,6 +538,63 @@ async def test_a_greeting_that_comes_before_hello_is_not_lost(
     hello = await talk.come()
     message = await talk.next("message")
     assert (message["data"], message["direct"]) == ("welcome", hello["direct"] + 1)
+
+
+async def test_a_welcome_that_fails_tells_nothing_of_what_came_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client would take that number for all it had missed, and never ask for it."""
+    talk = Talk(world)
+    await talk.come()
+    await talk.drop()
+    await hub_broadcast("lobby", "missed")
+    sent = world.store.sent
+
+    async def fails(*_: object) -> Any:
+        await hub_broadcast("lobby", "live")
+        raise KeyError("bug")
+
+    monkeypatch.setattr(world.store, "sent", fails)
+    scope = websocket_scope("lobby", subprotocols=["hub.v1"])
+    socket = await world.open(Room.as_asgi(), scope)
+    known = {name: talk.hello[name] for name in ("token", "epoch", "seq", "direct")}
+    socket.send_nowait(json.dumps({"type": "connect", **known}))
+    with pytest.raises(Closed) as closed:
+        await socket.receive()
+    assert closed.value.code == 1011
+    await socket.ended()
+    monkeypatch.setattr(world.store, "sent", sent)
+    assert (await talk.back())["recovered"] == "yes"
+    assert [(await talk.next("message"))["data"] for _ in range(2)] == ["missed", "live"]
+
+
+async def test_who_heard_more_at_another_server_has_missed_nothing(world: World) -> None:
+    """What has not come here yet comes twice to it, and it knows that by the numbers."""
+    await Talk(world, Brief).come()
+    await hub_broadcast("lobby", "1")
+    item = Publication(hub="lobby", item=to_item(Entry("lobby", "2")), id="2")
+    (two,) = await world.store.publish([item])
+    talk = Talk(world, Brief)
+    hello = await talk.come(epoch=two.epoch, seq=2)
+    assert (hello["recovered"], hello["seq"]) == ("yes", 2)
+    await hub_broadcast("lobby", "3")
+    assert [(await talk.next("message"))["seq"] for _ in range(2)] == [2, 3]
+    assert (await Talk(world, Brief).come(epoch=two.epoch, seq=9))["recovered"] == "no"
+
+
+async def test_what_a_client_heard_of_a_log_that_is_not_known_here_yet_is_not_known(world: World) -> None:
+    """Where this process stands is a number of another log."""
+    await Talk(world, Brief).come()
+    for text in "12":
+        await hub_broadcast("lobby", text)
+    world.store._logs._logs.clear()
+    items = [
+        Publication(hub="lobby", item=to_item(Entry("lobby", str(number))), id=str(number))
+        for number in range(5)
+    ]
+    first, *_ = await world.store.publish(items)
+    hello = await Talk(world, Brief).come(epoch=first.epoch, seq=1)
+    assert hello["recovered"] == "no"
 
 
 async def test_the_first_frame_has_a_bound_too(world: World) -> None:

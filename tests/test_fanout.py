@@ -15,6 +15,7 @@ from django_hub.entries import Entry, Kind, Scope
 from django_hub.fanout import Fanout
 from django_hub.filters import Where
 from django_hub.messages import Close
+from django_hub.runs import MOST_BYTES
 from django_hub.wires.asgi import AsgiWire
 from django_hub.wires.base import Outgoing
 from tests.apps import Line, make_connection
@@ -332,7 +333,7 @@ async def test_a_close_goes_by_itself() -> None:
 
 
 async def test_one_write_has_bounds() -> None:
-    large = "x" * (module._JOINED // 2)
+    large = "x" * (MOST_BYTES // 2)
     entries = [Entry("lobby", frame) for frame in ("a", large, large, "b", 2 * large, "c")]
     assert await given(*entries) == [("a", large), (large, "b"), (2 * large,), ("c",)]
 

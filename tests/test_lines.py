@@ -24,8 +24,8 @@ def test_it_is_full_by_numbers_or_bytes():
     for seq in range(2, module._MOST + 2):
         line.numbers.take(Entry("lobby", "", epoch="e", seq=seq))
     assert not line.is_full
-    line.held = module._MOST_BYTES + 1
+    line.numbers.size = module._MOST_BYTES + 1
     assert line.is_full
-    assert len(line.give_up()) == module._MOST + 1
+    assert len(line.fill(None)) == module._MOST + 1
     assert not line.is_full
     assert line.is_settled

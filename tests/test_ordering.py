@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from django_hub import ordering as module
+from django_hub import orders, recall
 from django_hub.connection import Connection
 from django_hub.entries import Entry, Scope, to_item
 from django_hub.exceptions import Damaged, Unavailable
@@ -82,7 +83,7 @@ def _read(fields: dict[str, Any]) -> Any:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LATE", 0.005)
+    monkeypatch.setattr(orders, "_LATE", 0.005)
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ async def test_in_order_they_go_as_they_come(place: Place) -> None:
 
 async def test_what_is_for_hubs_without_clients_here_is_dropped(place: Place) -> None:
     place.put(*await place.publish("1"))
-    assert place.ordering._hubs == {}
+    assert place.ordering._orders == {}
 
 
 async def test_the_first_ones_wait_until_it_is_known_where_the_log_begins(place: Place) -> None:
@@ -162,6 +163,15 @@ async def test_late_ones_are_waited_for_and_doubles_are_dropped(place: Place) ->
     place.put(one, three, four, one, two, four)
     await place.ordering.idle()
     assert sent(ann) == ["1", "2", "3", "4"]
+
+
+async def test_what_comes_twice_while_it_waits_counts_once(place: Place) -> None:
+    """Two of them would be more than may wait."""
+    bob = place.enter("bob", session="s")
+    one, two, three = await place.publish("1", "2", "3" * 3_000_000)
+    place.put(one, three, three, two)
+    await place.ordering.idle()
+    assert sent(bob) == ["1", "2", three.frame]
 
 
 async def test_lost_ones_are_had_from_the_store(place: Place) -> None:
@@ -249,7 +259,7 @@ async def test_a_log_that_began_anew_is_behind_a_hole(place: Place) -> None:
 async def test_a_log_that_began_anew_is_not_waited_for(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LATE", 60.0)
+    monkeypatch.setattr(orders, "_LATE", 60.0)
     ann = place.enter()
     place.put(*await place.publish("1"))
     place.store._logs._logs.clear()
@@ -266,7 +276,7 @@ async def test_forgotten_with_the_last_connection(place: Place) -> None:
     assert place.fanout.position("lobby") is not None
     place.leave(bob)
     assert place.fanout.position("lobby") is None
-    assert place.ordering._hubs == {}
+    assert place.ordering._orders == {}
     await asyncio.wait_for(place.ordering.idle(), 5)
     place.leave(bob)
     cy = place.enter("cy")
@@ -357,12 +367,12 @@ async def test_what_a_client_missed(place: Place) -> None:
 
 
 async def test_what_is_not_used_is_dropped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_KEPT", 0.005)
+    monkeypatch.setattr(recall, "_KEPT", 0.005)
     place.enter()
     (one,) = await place.publish("1")
     place.put(one)
     assert await place.ordering.since("lobby", one.epoch, 0, 1) is not None
-    await until(lambda: place.ordering._hubs["lobby"].recent is None)
+    await until(lambda: not place.ordering._orders["lobby"]._recall.is_kept)
     assert await place.ordering.since("lobby", one.epoch, 0, 1) is not None
     assert place.store.calls.count("history") == 2
 
@@ -466,7 +476,7 @@ async def test_a_client_that_left_is_forgotten(place: Place) -> None:
     place.put(one, three)
     await turns()
     place.leave(ann)
-    assert place.ordering._hubs["lobby"].clients == {}
+    assert place.ordering._orders["lobby"]._clients == {}
     await asyncio.wait_for(place.ordering.idle(), 5)
     place.put(three)
 
@@ -559,6 +569,52 @@ async def test_a_clients_own_log_that_went_back_is_found_by_a_look(place: Place)
     await place.ordering.idle()
     assert sent(ann)[:2] == ["1", "2"]
     assert 0 in sent(ann)
+
+
+async def test_a_look_at_many_hubs_is_not_one_step(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAGE", 2)
+    names = [f"hub {number}" for number in range(5)]
+    here = [place.enter(hub=name, session="s") for name in names]
+    for name in names:
+        await place.publish("lost", hub=name)
+    positions, asked = place.store.positions, []
+
+    async def counted(hubs: Any) -> Any:
+        asked.append(len(hubs))
+        return await positions(hubs)
+
+    monkeypatch.setattr(place.store, "positions", counted)
+    await place.ordering.look()
+    assert asked == [2, 2, 1]
+    await place.ordering.idle()
+    assert [sent(each) for each in here] == [["lost"]] * 5
+
+
+@pytest.mark.parametrize("asked", ["positions", "told"])
+async def test_a_hub_that_all_leave_while_the_store_is_asked_is_not_looked_after(
+    place: Place, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """Also where somebody is back meanwhile: that is another beginning."""
+    ann = await join(place)
+    await place.ordering.settle("lobby")
+    place.ordering.begin_client(ann, 0)
+    await place.publish("lost")
+    await place.publish("lost, too", client_id="ann", session="s")
+    ask = getattr(place.store, asked)
+    back = []
+
+    async def slow(*args: Any) -> Any:
+        answer = await ask(*args)
+        place.leave(ann)
+        back.append(place.enter(session="s"))
+        return answer
+
+    monkeypatch.setattr(place.store, asked, slow)
+    place.store.calls.clear()
+    await place.ordering.look()
+    await place.ordering.idle()
+    assert "history" not in place.store.calls
+    assert sent(back[0]) == []
 
 
 # All of it

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from django_hub import relay as module
 from django_hub.api import hub_broadcast
 from django_hub.entries import Entry
 from django_hub.events import Event
@@ -133,7 +134,7 @@ async def test_two_beats_at_once_have_one_pump(make: Any, world: World, store: F
     await world.relay.beat()
     await until(lambda: not world.relay.hearing.silence)
     world.relay.hearing.ask()
-    world.relay._pinged = 0.0
+    world.relay.ear._pinged = 0.0
     tasks = len(asyncio.all_tasks())
     await asyncio.gather(world.relay.beat(), world.relay.beat())
     await turns()
@@ -177,7 +178,7 @@ async def test_a_beat_of_one_that_is_stopped_listens_to_nothing(
     await store.mail("lobby")
     await world.relay.close()
     world.relay.hearing.ask()
-    world.relay._pinged = 0.0
+    world.relay.ear._pinged = 0.0
     await world.relay.beat()
     assert caplog.text == ""
 
@@ -271,6 +272,27 @@ async def test_who_comes_while_it_stops_is_served(make: Any, world: World) -> No
     await world.relay.close()
     await world.relay.sender.broadcast(Entry("lobby", "hello"))
     await until(lambda: bob.line.frames == ["hello"])
+
+
+async def test_a_store_that_goes_away_when_the_last_client_leaves_does_not_keep_it_running(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a worker of its own, which is to handle what is left."""
+    monkeypatch.setattr(module, "_AWAY", 0.01)
+    ann = await world.join("ann")
+    waiting = world.store.waiting
+    away = [Unavailable("gone"), Unavailable("gone")]
+
+    async def gone() -> int:
+        if away:
+            raise away.pop()
+        return await waiting()
+
+    monkeypatch.setattr(world.store, "waiting", gone)
+    await ann.leave()
+    await world.relay.close()
+    assert away == []
+    assert not world.relay.is_running
 
 
 async def test_a_thousand_idle_clients_take_no_task(make: Any, world: World, store: FaultyStore) -> None:

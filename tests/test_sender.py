@@ -363,6 +363,16 @@ async def test_without_the_store_what_needs_no_number_goes(layer: FaultyLayer) -
     assert await arrived(layer) == [["2"]]
 
 
+async def test_that_a_client_which_moved_can_not_be_reached_is_told(layer: FaultyLayer) -> None:
+    store = FaultyStore()
+    await store.apply([member("ann", "s.2")])
+    layer.fail["send"] = 1
+    sender = Sender(Layer(layer), store, always_room, patience=-1.0)
+    before = Entry("a", "hi", Scope.ONLY, ("s.1",))
+    assert isinstance(await sender.direct("specific.before!1", before, "ann"), Unavailable)
+    assert ("send", US) in layer.calls
+
+
 async def test_a_damaged_log_fails_its_own_alone(layer: FaultyLayer) -> None:
     store = FaultyStore()
     store.damaged.add("a")

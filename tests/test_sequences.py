@@ -179,6 +179,33 @@ def test_whatever_comes_out_goes_one_way_and_its_holes_are_told(drawn):
     assert numbers >= set(range(kept_from, most + 1)) - set(range(1, kept_from))
 
 
+def waiting(sequence):
+    return sum(each.size for entries in (*sequence._early.values(), sequence._foreign) for each in entries)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 12), st.sampled_from((OLD, OLD, OLD, NEW))), max_size=30), st.data()
+)
+def test_the_bytes_that_wait_are_known(comes, data):
+    """However often they come."""
+    sequence = Sequence("lobby", OLD, 0)
+    for seq, epoch in comes:
+        sequence.take(entry(seq, epoch))
+        match data.draw(st.sampled_from(("take", "take", "behind", "skip", "fill"))):
+            case "behind" if sequence._early:
+                sequence.wait_behind(plain("behind"))
+            case "skip":
+                sequence.skip_to(data.draw(st.integers(0, 12)))
+            case "fill":
+                sequence.fill(data.draw(st.sampled_from((OLD, NEW))), data.draw(st.integers(0, 12)), ())
+        assert sequence.size == waiting(sequence)
+    sequence = Sequence("lobby")
+    sequence.hold(entry(1))
+    assert sequence.size == waiting(sequence) > 0
+    sequence.begin(OLD, 0)
+    assert sequence.size == 0
+
+
 @given(st.permutations(range(1, 20)))
 def test_where_nothing_is_lost_nothing_is_missing(order):
     sequence = Sequence("lobby", OLD, 0)
