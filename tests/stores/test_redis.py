@@ -162,11 +162,14 @@ async def test_a_full_server_lets_nobody_die_and_its_mail_be_handled(redis):
     store = RedisStore(redis, "test", limits_for(30 * MS))
     life, epoch = await store.beat("p1"), await store.epoch()
     await store.apply([join(), *map(post, range(1, 5))])
+    numbers = await store.publish([say_to(), say_to(item="b")])
     await asyncio.sleep(6 * 30 * MS)
     await redis.config_set("maxmemory", 1)
     try:
         assert await store.beat("p1") == life
         assert await store.epoch() == epoch
+        assert await store.positions(["lobby"]) == {"lobby": numbers[-1]}
+        assert (await store.history("lobby", 0)).seq == 2
         assert await store.unclaimed() == [("lobby", "hub-events")]
         held = await claim(store)
         assert read(held) == ["+ann", "ann: 1", "ann: 2"]
