@@ -21,6 +21,8 @@ _REMEMBERED = 1.0
 _MOST_REMEMBERED = 10_000
 # Counts told in one step.
 _PAGE = 500
+# And visits: each has several places and scores.
+_AT_ONCE = 250
 # As which it is counted while it counts alone.
 _ITSELF = "this one"
 
@@ -39,7 +41,7 @@ class Places:
         self._gone = gone
         self._process = ""
         self._held: dict[tuple[str, str], int] = {}
-        self._visits: Batcher[Visit, int | None] = Batcher(self._visit)
+        self._visits: Batcher[Visit, int | None] = Batcher(self._visit, most=_AT_ONCE)
         # Where the store was out of reach when last asked: what this process knows by itself.
         self._alone: MemoryVisits | None = None
         # Does the store not know all that is held? And of which may it believe what is no longer so, or

@@ -59,6 +59,13 @@ class Shop:
             op = member.post_op(member.number(None), text)
             await self.store.apply([op])
 
+    async def hold(self, text: str, *after: str) -> None:
+        """Post these to hub a; return with the first in hand, until its gate is set."""
+        self.gates[text] = asyncio.Event()
+        await self.post("a", text, *after)
+        self.service.wake(["a"])
+        await until(lambda: text in self.reached)
+
     async def said(self, *texts: str, hub: str = "a") -> None:
         """Wait until just these messages of the hub are handled."""
         await until(lambda: len(self._texts(hub)) >= len(texts))
@@ -119,10 +126,7 @@ async def test_hubs_are_handled_side_by_side(shop: Shop) -> None:
 
 
 async def test_one_event_of_a_hub_at_a_time(shop: Shop) -> None:
-    shop.gates["1"] = asyncio.Event()
-    await shop.post("a", "1", "2")
-    shop.service.wake(["a"])
-    await until(lambda: "1" in shop.reached)
+    await shop.hold("1", "2")
     shop.service.wake(["a", "a"])
     await turns()
     assert "2" not in shop.reached
@@ -146,10 +150,7 @@ async def test_no_more_hubs_at_once_than_allowed_and_the_others_follow(shops: li
 
 
 async def test_mail_that_comes_while_the_last_event_is_handled(shop: Shop) -> None:
-    shop.gates["1"] = asyncio.Event()
-    await shop.post("a", "1")
-    shop.service.wake(["a"])
-    await until(lambda: "1" in shop.reached)
+    await shop.hold("1")
     await shop.post("a", "2")
     shop.gates["1"].set()
     await shop.said("1", "2")
@@ -256,10 +257,7 @@ async def steal(shop: Shop, worker: str = "another") -> str:
 async def test_a_slow_handler_keeps_its_lease(shops: list[Shop]) -> None:
     shop = Shop(hub_lease=0.03)
     shops.append(shop)
-    shop.gates["1"] = asyncio.Event()
-    await shop.post("a", "1")
-    shop.service.wake(["a"])
-    await until(lambda: "1" in shop.reached)
+    await shop.hold("1")
     for _ in range(5):
         shop.clock.now += 0.02
         renewed = shop.store.calls.count("renew")
@@ -275,10 +273,7 @@ async def test_who_lost_the_lease_handles_no_more_of_the_batch(
 ) -> None:
     shop = Shop(hub_lease=0.03)
     shops.append(shop)
-    shop.gates["1"] = asyncio.Event()
-    await shop.post("a", "1", "2")
-    shop.service.wake(["a"])
-    await until(lambda: "1" in shop.reached)
+    await shop.hold("1", "2")
     token = await steal(shop)
     renewed = shop.store.calls.count("renew")
     await until(lambda: shop.store.calls.count("renew") > renewed + 1)
@@ -292,10 +287,7 @@ async def test_who_lost_the_lease_handles_no_more_of_the_batch(
 
 
 async def test_who_lost_the_lease_and_learns_it_at_the_commit(shop: Shop) -> None:
-    shop.gates["1"] = asyncio.Event()
-    await shop.post("a", "1")
-    shop.service.wake(["a"])
-    await until(lambda: "1" in shop.reached)
+    await shop.hold("1")
     token = await steal(shop)
     shop.gates["1"].set()
     await until(lambda: not shop.service._serving)
@@ -308,10 +300,7 @@ async def test_a_hub_that_was_lost_and_is_ours_again_is_handled(shops: list[Shop
     """Woken for new mail while the handler still hangs in the batch that was taken over."""
     shop = Shop(hub_lease=0.03)
     shops.append(shop)
-    shop.gates["1"] = asyncio.Event()
-    await shop.post("a", "1")
-    shop.service.wake(["a"])
-    await until(lambda: "1" in shop.reached)
+    await shop.hold("1")
     token = await steal(shop)
     renewed = shop.store.calls.count("renew")
     await until(lambda: shop.store.calls.count("renew") > renewed + 1)
@@ -340,10 +329,7 @@ async def test_an_answer_about_the_lease_that_was_lost_is_not_of_the_next_one(sh
         await turns()
         return await claim(hubs, worker)
 
-    shop.gates["1"] = asyncio.Event()
-    await shop.post("a", "1")
-    shop.service.wake(["a"])
-    await until(lambda: "1" in shop.reached)
+    await shop.hold("1")
     token = await steal(shop)
     await until(lambda: shop.service._serving["a"].lost)
     shop.store.renew = renew_slowly  # type: ignore[method-assign]
@@ -374,10 +360,7 @@ async def test_leases_that_can_not_be_renewed_are_tried_again(
 
 
 async def test_closing_finishes_the_event_in_hand_and_gives_the_rest_back(shop: Shop) -> None:
-    shop.gates["1"] = asyncio.Event()
-    await shop.post("a", "1", "2")
-    shop.service.wake(["a"])
-    await until(lambda: "1" in shop.reached)
+    await shop.hold("1", "2")
     closing = asyncio.create_task(shop.service.close(5.0))
     await turns()
     assert not closing.done()
@@ -445,10 +428,7 @@ async def test_a_handler_that_wants_to_end_its_process_ends_nothing(shop: Shop) 
 
 
 async def test_what_is_given_back_with_mail_left_is_rung_for(shop: Shop) -> None:
-    shop.gates["1"] = asyncio.Event()
-    await shop.post("a", "1", "2")
-    shop.service.wake(["a"])
-    await until(lambda: "1" in shop.reached)
+    await shop.hold("1", "2")
     closing = asyncio.create_task(shop.service.close(5.0))
     await turns()
     shop.gates["1"].set()
@@ -474,10 +454,7 @@ async def test_what_many_hubs_give_back_is_looked_for_once(shop: Shop) -> None:
 async def test_a_store_that_fails_at_the_end_ends_nothing_else(
     shop: Shop, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    shop.gates["1"] = asyncio.Event()
-    await shop.post("a", "1", "2")
-    shop.service.wake(["a"])
-    await until(lambda: "1" in shop.reached)
+    await shop.hold("1", "2")
     shop.store.fail["unclaimed"] = [error]
     closing = asyncio.create_task(shop.service.close(5.0))
     await turns()

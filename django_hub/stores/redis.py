@@ -115,11 +115,14 @@ class RedisStore(RedisMembers, RedisMailboxes, RedisProcesses, RedisSurvey):
         return await self._logs.told(since)
 
     async def epoch(self) -> str:
-        def fill(pipeline: Pipeline) -> None:
-            pipeline.set(self._index("epoch"), secrets.token_hex(8), nx=True)
-            pipeline.get(self._index("epoch"))
+        key = self._index("epoch")
 
-        return str((await self._scripts.run(fill))[1])
+        def fill(pipeline: Pipeline) -> None:
+            pipeline.set(key, secrets.token_hex(8), nx=True)
+            pipeline.get(key)
+
+        # Asked first: a server at its maxmemory refuses also what would write nothing.
+        return str(await self._scripts.ask("GET", key) or (await self._scripts.run(fill))[1])
 
     async def remarks(self) -> list[str]:
         try:

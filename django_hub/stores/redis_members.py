@@ -24,6 +24,8 @@ from django_hub.stores.ops import (
 )
 from django_hub.stores.redis_state import RedisState, entry, microseconds, threes
 
+# Ops of one hub in one call of the script: while it runs, nobody else is answered.
+_AT_ONCE = 250
 # As in the memory store: more than a client can open while one call is repeated.
 _REMEMBERED = 8
 _OUTCOMES = (
@@ -33,7 +35,7 @@ _OUTCOMES = (
 
 
 class RedisMembers(RedisState):
-    """See `Store.apply`. One script a hub, and one round trip for all hubs."""
+    """See `Store.apply`. One script for the ops of a hub, and one round trip for all hubs."""
 
     async def member(self, hub: str, client_id: str) -> Member | None:
         record = await self._scripts.ask("HGET", self._key(hub, "members"), client_id)
@@ -64,8 +66,12 @@ class RedisMembers(RedisState):
         by_hub: dict[str, list[int]] = {}
         for number, op in enumerate(ops):
             by_hub.setdefault(op.hub, []).append(number)
+        calls = [
+            (hub, numbers[at : at + _AT_ONCE])
+            for hub, numbers in by_hub.items()
+            for at in range(0, len(numbers), _AT_ONCE)
+        ]
         joins = [op for op in ops if isinstance(op, Join)]
-        joined = {join.hub for join in joins}
 
         start = 0
         ttl = int(self.limits.lost_ttl * 1000)
@@ -75,7 +81,7 @@ class RedisMembers(RedisState):
             # The traces of a member are there before it is, and what finds a hub once it is there.
             self._enter(pipeline, joins)
             start = len(pipeline)
-            for hub, numbers in by_hub.items():
+            for hub, numbers in calls:
                 fields = [field for number in numbers for field in _fields(ops[number])]
                 self._call(pipeline, "apply", hub, self.limits.mailbox, hub, _REMEMBERED, ttl, *fields)
             pipeline.zadd(self._mail_key, dict.fromkeys(by_hub, 0))
@@ -83,13 +89,13 @@ class RedisMembers(RedisState):
                 pipeline.zadd(self._hubs_key, {join.hub: 0 for join in joins})
 
         answers = await self._scripts.run_each(fill)
-        for answer in (*answers[:start], *answers[start + len(by_hub) :]):
+        for answer in (*answers[:start], *answers[start + len(calls) :]):
             if isinstance(answer, Damaged):
                 raise answer  # an index, and so everybody's
         applied = Applied(outcomes=[Outcome.DONE] * len(ops))
         # Their traces go when they are known to be gone: a script may be refused, and this process end.
         gone: list[tuple[str, str, str, str]] = []
-        for (hub, numbers), answer in zip(by_hub.items(), answers[start:], strict=False):
+        for (hub, numbers), answer in zip(calls, answers[start:], strict=False):
             if isinstance(answer, Damaged):
                 for number in numbers:
                     applied.outcomes[number] = answer
@@ -104,8 +110,9 @@ class RedisMembers(RedisState):
                     gone.append((op.process, hub, op.client_id, op.connection))
             if woken:
                 applied.wakes.append((hub, events))
-            if hub in joined:
-                applied.logs[hub] = Number(log[0], int(log[1])) if log else Number("", 0)
+            if any(isinstance(ops[number], Join) for number in numbers):
+                # Of several the first: what was published since is for those that had joined by then.
+                applied.logs.setdefault(hub, Number(log[0], int(log[1])) if log else Number("", 0))
             for client_id, process, connection in threes(replaced):
                 address = Address(process, connection)
                 applied.replaced.append((hub, address))
@@ -118,11 +125,13 @@ class RedisMembers(RedisState):
         entries: dict[str, list[str]] = {}
         for join in joins:
             entries.setdefault(join.process, []).append(entry(join.hub, join.client_id, join.connection))
-            pipeline.zadd(self._client_key(join.client_id), {entry(join.hub, join.connection): join.at})
+        # First: by these all else is found, and cleared, where this process dies on the way.
         for process, mine in entries.items():
             keys = [self._processes[0], self._index("process:") + process]
             lease = microseconds(self.limits.process_lease)
             self._scripts.call(pipeline, "enter", keys, process, lease, *mine)
+        for join in joins:
+            pipeline.zadd(self._client_key(join.client_id), {entry(join.hub, join.connection): join.at})
 
 
 def _fields(op: Op) -> list[str | int]:

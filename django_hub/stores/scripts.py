@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
@@ -81,8 +82,8 @@ class Scripts:
     async def run(self, fill: Callable[[Pipeline], object]) -> list[Any]:
         """Send what ``fill`` puts into a pipeline, in one round trip, and return the answers.
 
-        A server that was flushed or replaced has no scripts: they are loaded and all is sent again, which
-        is harmless, for every operation of a store can be repeated. Raises `Unavailable` and `Damaged`.
+        A server that was flushed or replaced lacks scripts: they are loaded, and what lacked them is sent
+        again. Raises `Unavailable` and `Damaged`.
         """
         answers = await self.run_each(fill)
         for answer in answers:
@@ -92,32 +93,49 @@ class Scripts:
 
     async def run_each(self, fill: Callable[[Pipeline], object]) -> list[Any]:
         """As `run`, with `Damaged` in the place of the answers that are so."""
-        for last in (False, True):
-            # No MULTI: each script is atomic by itself, and they need not be so together.
-            pipeline = self._redis.pipeline(transaction=False)
+        # No MULTI: each script is atomic by itself, and they need not be so together.
+        pipeline = self._redis.pipeline(transaction=False)
+        fill(pipeline)
+        answers = await _executed(pipeline)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            await self._load()
             fill(pipeline)
-            try:
-                answers = await pipeline.execute(raise_on_error=False)
-            except (RedisError, OSError, TimeoutError) as error:
-                raise _told(error) from error
-            if not last and any(isinstance(answer, NoScriptError) for answer in answers):
-                await self._load()
-                continue
-            answers = [_told(answer) if isinstance(answer, Exception) else answer for answer in answers]
-            for answer in answers:
-                if isinstance(answer, Exception) and not isinstance(answer, Damaged):
-                    raise answer
-            return answers
-        raise AssertionError("unreachable")
+            # Not the scripts that were carried out: of who is to be woken they tell once. A server has some
+            # of the scripts where another process, of an older version, has loaded its own.
+            commands = zip(pipeline.command_stack, answers, strict=True)
+            due = [
+                not _is_script(command) or isinstance(answer, NoScriptError) for command, answer in commands
+            ]
+            pipeline.command_stack = list(itertools.compress(pipeline.command_stack, due))
+            later = iter(await _executed(pipeline))
+            answers = [next(later) if again else answer for again, answer in zip(due, answers, strict=True)]
+        answers = [_told(answer) if isinstance(answer, Exception) else answer for answer in answers]
+        for answer in answers:
+            if isinstance(answer, Exception) and not isinstance(answer, Damaged):
+                raise answer
+        return answers
 
     async def _load(self) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         for name in self._used:
             pipeline.script_load(source(name))
-        try:
-            await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise _told(error) from error
+        for answer in await _executed(pipeline):
+            if isinstance(answer, Exception):
+                raise _told(answer)
+
+
+async def _executed(pipeline: Pipeline) -> list[Any]:
+    """The answers, errors among them. Raises `Unavailable` where nothing came back."""
+    try:
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    except (RedisError, OSError, TimeoutError) as error:
+        raise _told(error) from error
+    return answers
+
+
+def _is_script(command: Any) -> bool:
+    """Of a pipeline's ``command_stack``: words and options."""
+    return bool(command[0][0] == "EVALSHA")
 
 
 def _told(error: Exception) -> Exception:

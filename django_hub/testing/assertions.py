@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from django_hub.hubs import Hub
@@ -22,11 +23,13 @@ def assert_broadcast(hub: Hub | str, message: Expected) -> Broadcast:
     """
     watched = watch.current("assert_broadcast")
     name = _name(hub)
-    found = _found([b for b in watched.broadcasts if b.hub == name], message)
+    own = [b for b in watched.broadcasts if b.hub == name]
+    found = _found(own, message)
     if found is None:
+        others = [b for b in watched.broadcasts if b.hub != name]
         raise AssertionError(
             f"Hub {name!r} was not sent {_told(message)}."
-            + _instead("It was broadcast", watched.broadcasts, watched)
+            + _instead(watched, {"It was sent": own, "Others were": others})
         )
     return _taken(watched, watched.broadcasts, found)
 
@@ -37,11 +40,13 @@ def assert_sent(client_id: str, message: Expected, hub: Hub | str | None = None)
     What a consumer sends by itself (`HubConsumer.send`) goes past the hub: see `HubCommunicator.receive`.
     """
     watched = watch.current("assert_sent")
-    found = _found(_to(watched, client_id, hub), message)
+    own = _to(watched, client_id, hub)
+    found = _found(own, message)
     if found is None:
+        others = [s for s in watched.sent if s not in own]
         raise AssertionError(
             f"Client {client_id!r} was not sent {_told(message)}."
-            + _instead("Sent was", watched.sent, watched)
+            + _instead(watched, {"It was sent": own, "Others were": others})
         )
     return _taken(watched, watched.sent, found)
 
@@ -56,7 +61,7 @@ def refute_broadcast(hub: Hub | str, message: Expected | None = None) -> None:
     name = _name(hub)
     found = _found([b for b in watched.broadcasts if b.hub == name], message)
     if found is not None:
-        raise AssertionError(f"This was broadcast {found}" + _instead("All", watched.broadcasts, watched))
+        raise AssertionError(f"This was broadcast {found}" + _instead(watched, {"All": watched.broadcasts}))
 
 
 def refute_sent(client_id: str, message: Expected | None = None, hub: Hub | str | None = None) -> None:
@@ -64,7 +69,7 @@ def refute_sent(client_id: str, message: Expected | None = None, hub: Hub | str 
     watched = _drained("refute_sent")
     found = _found(_to(watched, client_id, hub), message)
     if found is not None:
-        raise AssertionError(f"This was sent: {found}" + _instead("All", watched.sent, watched))
+        raise AssertionError(f"This was sent: {found}" + _instead(watched, {"All": watched.sent}))
 
 
 def _drained(asked: str) -> watch.Watch:
@@ -92,8 +97,8 @@ def _taken(watched: watch.Watch, records: list[_Record], found: _Record) -> _Rec
     return found
 
 
-def _instead(title: str, records: list[_Record], watched: watch.Watch) -> str:
-    text = listed(title, records) or "\nNothing was sent."
+def _instead(watched: watch.Watch, lists: Mapping[str, Sequence[object]]) -> str:
+    text = "".join(listed(title, records) for title, records in lists.items()) or "\nNothing was sent."
     text += listed("Asserted before", watched.asserted)
     if watched.undrained:
         text += "\nSomething was sent into hubs since the last 'await drain()': its answers may be to come."

@@ -66,7 +66,7 @@ async def clean_hubs(
                     raise
                 left = await _clean(watched, before)
         finally:
-            watch.leave()
+            watch.leave(watched)
     watched.raise_failure()
     if left:
         raise LeftBehind(

@@ -100,15 +100,14 @@ class HubCommunicator:
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         socket, self._open = self._open, None
+        watched, self._watch = self._watching(), None
         failure = None
         try:
             if socket is not None:
                 failure = await socket.end()
-            if self._watch is not None:
-                failure = failure or self._watch.take_failure()
+            failure = failure or watched.take_failure()
         finally:
-            self._watch = None
-            watch.leave()
+            watch.leave(watched)
         if failure is None or failure is error:
             return
         if error is None:

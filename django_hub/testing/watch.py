@@ -114,11 +114,11 @@ _close: list[Callable[[], Any]] = []
 
 
 def enter() -> Watch:
-    """The watch, which begins with its first user; each calls `leave` once.
+    """The watch, which begins with its first user; each gives it to `leave` once.
 
     Raises `RuntimeError` on another event loop than the first one's.
     """
-    if not _users:
+    if not _in_use():
         watch = Watch()
         stack = contextlib.ExitStack()
         stack.enter_context(watch.watching())
@@ -135,17 +135,26 @@ def enter() -> Watch:
     return watch
 
 
-def leave() -> None:
-    _users.pop()
-    if not _users:
-        _close.pop()()
+def leave(watch: Watch) -> None:
+    if watch in _users:
+        _users.remove(watch)
+        if not _users:
+            _close.pop()()
 
 
 def current(asked: str) -> Watch:
     """Raises `RuntimeError` where nobody watches."""
-    if not _users:
+    if not _in_use():
         raise RuntimeError(
             f"{asked} knows only of what happens within clean_hubs, or while a HubCommunicator is open. "
             f"Write 'async with clean_hubs(): ...' around it, or, with pytest, take the fixture clean_hubs."
         )
     return _users[0]
+
+
+def _in_use() -> bool:
+    if _users and _users[0].loop.is_closed():
+        # A client that no block left: it is of a test that is over, and no matter of the next ones'.
+        _users.clear()
+        _close.pop()()
+    return bool(_users)

@@ -1,12 +1,14 @@
 """manage.py runworker as a developer uses it."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.live.chat import ChatClient
+from tests.live.chat import ChatClient, RoomClient
 from tests.live.servers import MS, ROOT, Broker, daphne, eventually, worker
+from tests.live.site import UNIT, Site
 
 
 @pytest.mark.heavy
@@ -38,3 +40,20 @@ async def test_it_starts_anew_when_code_changes_and_goes_on(broker: Broker, tmp_
         await ann.say("hello")
         assert (await ann.until(type="said"))["text"] == "hello"
         assert reloading.complaints() == []
+
+
+@pytest.mark.heavy
+async def test_it_ends_in_time_also_while_its_broker_hangs(broker: Broker) -> None:
+    site = Site(broker, SHUTDOWN_GRACE=1.0 * UNIT)
+    async with site.stack:
+        server, stopping = await site.add_server(daphne), await site.add_worker()
+        ann = await site.enter(server, "lobby", "ann", RoomClient)
+        await ann.send({"type": "wait", "seconds": 0.3 * UNIT, "text": "to nobody yet"})
+        await ann.until(type="begun")
+        broker.signal(signal.SIGSTOP)
+        try:
+            stopping.signal(signal.SIGTERM)
+            # redis-py notices after 15 seconds, and what was to be sent waits for 30.
+            assert await stopping.wait(10 * UNIT) == 0
+        finally:
+            broker.signal(signal.SIGCONT)

@@ -14,9 +14,11 @@ from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import Layer
 from django_hub.limits import MOST, Limits
 from django_hub.service import HubService
+from django_hub.stores import redis_members
 from django_hub.stores.hosts import connect
-from django_hub.stores.ops import Commit, Lease, Outcome
+from django_hub.stores.ops import Commit, Lease, Number, Outcome
 from django_hub.stores.redis import RedisStore
+from django_hub.stores.scripts import source
 from django_hub.stores.visits import Place, Score, Visit
 from tests.live.servers import MS, eventually, free_port, valkey
 from tests.stores.contract import (
@@ -37,6 +39,7 @@ from tests.stores.contract_marks import MarkContract
 from tests.stores.contract_sessions import SessionContract, lose
 from tests.stores.contract_surveys import SurveyContract
 from tests.stores.contract_visits import VisitContract
+from tests.stores.test_redis_machine import LET_TIME_GO_BY
 
 pytestmark = pytest.mark.broker
 
@@ -44,16 +47,23 @@ pytestmark = pytest.mark.broker
 class TestRedisStore(
     LogContract, MarkContract, SessionContract, SurveyContract, VisitContract, StoreContract
 ):
-    unit = 30 * MS
+    unit = 10.0
 
     @pytest.fixture
     async def store(self, redis):
+        self.redis = redis
         store = RedisStore(redis, "test", limits_for(self.unit))
         yield store
         await store.close()
 
     async def advance(self, seconds):
-        await asyncio.sleep(seconds)
+        # Nothing is really waited for: on a busy machine that takes longer than a lease.
+        await self.redis.eval(LET_TIME_GO_BY, 0, "test", seconds)
+
+    async def let_mail_wait(self):
+        # Its age is in its number, which workers have.
+        await asyncio.sleep(50 * MS)
+        return 50 * MS
 
     async def put_back(self, store, seconds):
         # Its own clock goes on: so what is written is of so much later.
@@ -76,6 +86,28 @@ async def test_scripts_that_the_server_forgot_are_loaded_again(redis, store):
     await redis.script_flush()
     await store.apply([join(client="bob")])
     assert await store.count("lobby") == 2
+
+
+async def test_what_was_carried_out_is_not_repeated_for_a_script_that_is_not_there(redis, store):
+    # A process of the version before has loaded those scripts that are as they were.
+    await redis.script_flush()
+    await redis.script_load(source("apply"))
+    applied = await store.apply([join()])
+    assert applied.wakes == [("lobby", "hub-events")]
+    assert [record.name for record in await store.hubs()] == ["lobby"]
+    assert await store.waiting() == 1
+    assert await redis.smembers("test:{indexes}:process:p1") == {'["lobby", "ann", "\'ann\'-1"]'}
+
+
+async def test_what_is_much_for_one_hub_goes_as_several_calls(redis, store, monkeypatch):
+    monkeypatch.setattr(redis_members, "_AT_ONCE", 2)
+    (number,) = await store.publish([say_to()])
+    ops = [join(), join(client="bob"), join(client="cat"), join("cellar"), post(1), *map(post, range(1, 4))]
+    applied = await store.apply([*ops, leave(client="bob")])
+    assert applied.outcomes == [Outcome.DONE] * 9
+    assert applied.wakes == [("lobby", "hub-events"), ("cellar", "hub-events")]
+    assert applied.logs == {"lobby": number, "cellar": Number("", 0)}
+    assert await told(store) == ["+ann", "+bob", "+cat", "ann: 1", "ann: 2", "ann: 3", "-bob close"]
 
 
 async def test_the_greatest_limits_are_carried_out(redis):
@@ -124,6 +156,31 @@ async def test_a_full_server_is_told_of_and_still_drains(redis, store):
         await redis.config_set("maxmemory", 0)
     await store.apply([join(client="bob")])
     assert await store.count("lobby") == 2
+
+
+async def test_a_full_server_lets_nobody_die_and_its_mail_be_handled(redis):
+    store = RedisStore(redis, "test", limits_for(10.0))
+    life, epoch = await store.beat("p1"), await store.epoch()
+    await store.apply([join(), *map(post, range(1, 5))])
+    numbers = await store.publish([say_to(), say_to(item="b")])
+    await redis.eval(LET_TIME_GO_BY, 0, "test", 60)
+    await redis.config_set("maxmemory", 1)
+    try:
+        assert await store.beat("p1") == life
+        assert await store.epoch() == epoch
+        assert await store.positions(["lobby"]) == {"lobby": numbers[-1]}
+        assert (await store.history("lobby", 0)).seq == 2
+        assert await store.unclaimed() == [("lobby", "hub-events")]
+        held = await claim(store)
+        assert read(held) == ["+ann", "ann: 1", "ann: 2"]
+        assert await store.renew([("lobby", held.token)]) == [True]
+        rest = await commit(store, held)
+        # A reply that was lost: this one drops nothing.
+        assert await commit(store, held) == rest
+        assert (await commit(store, rest)).lease is Lease.FREE
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert read(rest) == ["ann: 3", "ann: 4"]
 
 
 async def test_a_replica_is_told_of(redis, store):
@@ -261,6 +318,47 @@ async def test_a_damaged_hub_is_told_of_and_the_others_go_on(redis, store, caplo
     commits = [Commit(hub, held.token, held.batch[-1].position) for hub in ("lobby", "cellar")]
     assert [claim.lease for claim in await store.commit(commits)][1] is Lease.FREE
     assert await store.renew([("lobby", "x"), ("cellar", "y")]) == [False, False]
+
+
+@pytest.mark.parametrize("part", ["hub", "members", "ids", "posted", "mail"])
+async def test_a_damaged_hub_is_changed_by_halves_by_nothing(redis, store, part):
+    await store.apply([join()])
+    await redis.delete(store._key("lobby", part))
+    await redis.set(store._key("lobby", part), "junk")
+    before = await contents(redis, "{hub.lobby}")
+    assert isinstance((await store.apply([join(client="bob")])).outcomes[0], Damaged)
+    assert isinstance((await store.apply([leave()])).outcomes[0], Damaged)
+    assert await contents(redis, "{hub.lobby}") == before
+
+
+async def test_a_claim_of_a_damaged_hub_takes_nothing(redis, store):
+    await store.apply([join()])
+    members = await redis.hgetall(store._key("lobby", "members"))
+    await spoil(redis, store, "members")
+    for number in range(5):
+        (refused,) = await store.claim(["lobby"], f"w{number}")
+        assert refused.lease is Lease.DAMAGED
+    await redis.delete(store._key("lobby", "members"))
+    await redis.hset(store._key("lobby", "members"), mapping=members)
+    assert (await claim(store, worker="another")).tries == 1
+
+
+@pytest.mark.parametrize("part", ["dead", "tail"])
+async def test_a_commit_that_can_not_keep_what_it_must_drops_nothing(redis, store, part):
+    await store.apply([join()])
+    held = await claim(store)
+    await redis.set(store._key("lobby", part), "junk")
+    dead = letter_of(held.batch[0].position, time.time())
+    assert (await commit(store, held, dead=[dead])).lease is Lease.DAMAGED
+    await redis.delete(store._key("lobby", part))
+    assert (await store.survey(["lobby"]))[0].mail == 1
+    assert (await commit(store, held, dead=[dead])).lease is Lease.FREE
+    assert await store.dead_letters("lobby") == [dead]
+
+
+async def contents(redis, tag):
+    """All keys of a hub, with what is in them."""
+    return {key: await redis.dump(key) for key in sorted(await redis.keys(f"*{tag}*"))}
 
 
 @pytest.mark.parametrize("part", ["hub", "members", "mail"])

@@ -22,6 +22,10 @@ local seconds = tonumber(ARGV[2])
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. ':*')) do
   local ttl = redis.call('PTTL', key)
   local name = string.match(key, '[^:]*$')
+  if string.find(key, ':score:') then
+    local value, at = string.match(redis.call('GET', key), '^(%S+) (%S+)$')
+    redis.call('SET', key, value .. string.format(' %.0f', at - seconds * 1000000))
+  end
   if ttl > 0 then
     redis.call('PEXPIRE', key, string.format('%.0f', ttl - seconds * 1000))
   elseif name == 'processes' then

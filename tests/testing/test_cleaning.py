@@ -12,7 +12,7 @@ from django.test import TestCase, TransactionTestCase, override_settings
 from django_hub.api import hub_broadcast, hub_create, hub_members
 from django_hub.layers.choice import get_layer
 from django_hub.stores.registry import get_store
-from django_hub.testing import HubCommunicator, LeftBehind, assert_broadcast, clean_hubs, drain, watch
+from django_hub.testing import HubCommunicator, LeftBehind, assert_broadcast, clean_hubs, drain
 from tests.testing.garden import kept
 
 
@@ -31,9 +31,22 @@ async def test_nothing_is_left_behind():
     assert (await get_store().hubs(), [m async for m in hub_members()]) == ([], [])
     assert (layer._exchange._groups, layer._exchange._trays) == ({}, {})
     assert channel_layers["default"] is not layer.layer
-    # Those two were never left by their blocks.
-    watch.leave()
-    watch.leave()
+
+
+def test_a_client_that_no_block_left_is_no_matter_of_the_next_test():
+    async def forgets():
+        await HubCommunicator("/ws/rose/").__aenter__()
+
+    async def another():
+        async with clean_hubs(), HubCommunicator("/ws/rose/"):
+            await hub_broadcast("rose", "x")
+            assert_broadcast("rose", "x")
+
+    asyncio.run(forgets())
+    with pytest.raises(RuntimeError, match="knows only of"):
+        assert_broadcast("rose", "x")
+    asyncio.run(forgets())
+    asyncio.run(another())
 
 
 async def test_a_task_that_a_handler_left_is_named_and_ended():

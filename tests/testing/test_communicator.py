@@ -15,7 +15,9 @@ from django_hub.testing import (
     clean_hubs,
     drain,
     refute_sent,
+    watch,
 )
+from tests.sockets import until
 from tests.testing.garden import EchoConsumer, GardenConsumer
 
 HUB_V1 = ["hub.v1"]
@@ -103,7 +105,7 @@ async def test_an_exception_in_a_handler_surfaces_once_with_its_traceback():
     with pytest.raises(ValueError, match="the handler broke"):
         async with HubCommunicator("/ws/rose/") as ann:
             await ann.send("fail")
-            await asyncio.sleep(0.01)
+            await until(lambda: watch.current("the test").has_failure)
 
 
 async def test_the_tests_error_says_that_the_application_failed():
@@ -144,7 +146,6 @@ async def test_an_application_that_does_not_end_is_told(settings):
     with pytest.raises(AssertionError, match=r"did not end .*in receive"):
         async with HubCommunicator("/ws/echo/") as client:
             await client.send("hang")
-            await asyncio.sleep(0.01)
 
 
 # Clients of hub.v1

@@ -98,8 +98,13 @@ class Command(BaseCommand):
         await stop.wait()
         logger.info("Stopping: finishing what is in hand")
         await end(listeners, grace + 2)
-        await get_relay().idle()
-        await get_store().close()
+        try:
+            async with asyncio.timeout(grace + 1):
+                await get_relay().idle()
+                await get_store().close()
+        except TimeoutError:
+            # What is not committed is handled again, and its answers sent, by another worker.
+            logger.warning("The broker does not answer: what was still to be sent is not")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -15,5 +15,7 @@ local mine = held[1] and held[2] == worker
 if mine then
   token = held[1]
 end
+local found = addresses(mail)
+even_when_full()
 redis.call('HSET', HUB, 'token', token, 'worker', worker, 'until', whole(now + lease), 'ring', ring)
-return {1, token, mail, addresses(mail), try(mail, mine and 0 or 1)}
+return {1, token, mail, found, try(mail, mine and 0 or 1)}

@@ -8,9 +8,11 @@ if redis.call('HGET', HUB, 'token') ~= token then
   return {-1}
 end
 check()
+redis.call('LLEN', DEAD)
 local done = 0
 local handled = {}
-local looked_at = redis.call('EXISTS', TAIL) == 1
+local looked_at = redis.call('LLEN', TAIL) > 0
+even_when_full()
 repeat
   local mail = letters(batch)
   local old = 0
@@ -27,7 +29,9 @@ repeat
 until old == 0 or old < #mail
 -- A repeated commit finds nothing to drop: its dead letters are kept already.
 if done > 0 and #ARGV > 7 then
-  redis.call('RPUSH', DEAD, unpack(ARGV, 8))
+  for at = 8, #ARGV do
+    redis.call('RPUSH', DEAD, ARGV[at])
+  end
   redis.call('LTRIM', DEAD, -tonumber(ARGV[6]), -1)
   redis.call('PEXPIRE', DEAD, ARGV[7])
 end

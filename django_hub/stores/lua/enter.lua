@@ -5,5 +5,8 @@
 local clock = redis.call('TIME')
 local until_ = string.format('%.0f', clock[1] * 1000000 + clock[2] + ARGV[2])
 redis.call('ZADD', KEYS[1], 'NX', until_, ARGV[1])
-redis.call('SADD', KEYS[2], unpack(ARGV, 3))
+-- One by one: `unpack` has a bound.
+for at = 3, #ARGV do
+  redis.call('SADD', KEYS[2], ARGV[at])
+end
 return 1

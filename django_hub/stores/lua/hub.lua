@@ -34,9 +34,17 @@ end
 local function check()
   redis.call('HLEN', HUB)
   redis.call('HLEN', MEMBERS)
+  redis.call('ZCARD', IDS)
+  redis.call('HLEN', POSTED)
   redis.call('LLEN', MAIL)
   redis.call('HLEN', SENT)
   redis.call('ZCARD', TOLD)
+end
+
+-- To be called before the first write of what makes room, or keeps what is there: a server at its maxmemory refuses
+-- a script's first write where that takes memory, and none behind a write that takes none.
+local function even_when_full()
+  redis.call('PERSIST', HUB)
 end
 
 local woken = 0

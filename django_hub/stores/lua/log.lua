@@ -17,6 +17,7 @@ local function last_told()
 end
 
 local function keep_log(epoch, seq)
+  even_when_full()
   redis.call('HSET', LOG, 'epoch', epoch, 'seq', whole(seq))
   redis.call('PEXPIRE', LOG, whole(math.max(ttl, tonumber(ARGV[4]))))
 end

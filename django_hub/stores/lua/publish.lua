@@ -13,20 +13,32 @@ for at = 5, #ARGV, 4 do
 end
 
 local touched, used = {}, false
+local kept_ids = {}
+
+-- The numbers of what is kept in a list, by id. Read once: it may be megabytes.
+local function numbers_in(key, last)
+  if not kept_ids[key] then
+    kept_ids[key] = {}
+    local items = redis.call('LRANGE', key, 0, -1)
+    for at, item in ipairs(items) do
+      kept_ids[key][string.match(item, '^%Z*')] = last - #items + at
+    end
+  end
+  return kept_ids[key]
+end
 
 local function number(key, last, id, again, item)
   used = true
-  if again == '1' then
-    local items = redis.call('LRANGE', key, 0, -1)
-    for at = #items, 1, -1 do
-      if string.sub(items[at], 1, #id + 1) == id .. '\0' then
-        return last - #items + at
-      end
-    end
+  local place = again == '1' and numbers_in(key, last)[id]
+  if place then
+    return place
   end
   touched[key] = true
   if size > 0 and ttl > 0 then
     redis.call('RPUSH', key, id .. '\0' .. item)
+    if kept_ids[key] then
+      kept_ids[key][id] = last + 1
+    end
   end
   return last + 1
 end

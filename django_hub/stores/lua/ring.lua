@@ -10,5 +10,6 @@ end
 if tonumber(hub[3] or '0') > now - ARGV[1] then
   return {1}
 end
+even_when_full()
 redis.call('HSET', HUB, 'rung', whole(now))
 return {2, hub[4]}
