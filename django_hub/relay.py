@@ -21,7 +21,8 @@ from django_hub.answers import Answers
 from django_hub.bells import Bells
 from django_hub.clients import Clients
 from django_hub.conf import Settings, get_settings
-from django_hub.connection import Connection, Departure
+from django_hub.connection import Connection
+from django_hub.departures import Departure
 from django_hub.endings import end
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.exclusions import Exclusions

@@ -10,10 +10,10 @@ from typing import Any, Self
 from django_hub import closes
 from django_hub.addresses import address_of
 from django_hub.conf import get_settings
-from django_hub.connection import user_id
 from django_hub.exceptions import Refused, Unavailable
 from django_hub.names import session_of
 from django_hub.places import Places
+from django_hub.scopes import user_id
 from django_hub.stores.base import Store
 from django_hub.stores.visits import Place, Score, Visit
 

@@ -23,7 +23,8 @@ from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
 
 from django_hub import HubConsumer, hub_ban, hub_broadcast, hub_kick, hub_send, hub_unban, inquiries
-from django_hub.api import hub_add, hub_member, hub_members
+from django_hub.additions import hub_add
+from django_hub.api import hub_member, hub_members
 from django_hub.entries import Entry, Kind
 from django_hub.events import Joined, Left
 from django_hub.exceptions import InvalidBound, InvalidMessage, Refused, Unavailable
@@ -915,12 +916,12 @@ async def test_what_may_be_heard_changes_while_connected(world: World, anna: Use
 
     socket = await enter(world, anna, Fickle)
     await joined(world, 1)
-    (consumer,) = [watched.consumer for watched in world.relay.rechecks.watched.all]
+    (watched,) = world.relay.rechecks.watched.all
     await change(lambda: (setattr(anna, "first_name", "deaf"), anna.save()))
-    await until(lambda: not consumer._connection.hears)
+    await until(lambda: not watched.connection.hears)
     await hub_broadcast("lobby", "unheard")
     await change(lambda: (setattr(anna, "first_name", "ears"), anna.save()))
-    await until(lambda: consumer._connection.hears)
+    await until(lambda: watched.connection.hears)
     await hub_broadcast("lobby", "heard")
     assert await socket.receive() == "heard"
 

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from django_hub import connection as connections
-from django_hub import consumers
+from django_hub import consumers, door
 from django_hub.api import hub_broadcast, hub_destroy, hub_member, hub_send
 from django_hub.consumers import HubConsumer
 from django_hub.events import Event, Joined, Left, Message
@@ -223,7 +223,7 @@ async def test_a_hook_that_hangs_at_the_door_refuses_in_the_end(
     async def hang(self: HubConsumer) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(consumers, "DECIDED_WITHIN", 0.05)
+    monkeypatch.setattr(door, "DECIDED_WITHIN", 0.05)
     socket = await open_with(world, type("Hanging", (OpenConsumer,), {hook: hang}))
     assert await socket.close_code() == 1011
     assert "Hanging failed while it let a client in; refused" in caplog.text
