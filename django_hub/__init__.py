@@ -11,7 +11,7 @@ The floors of this package; a file imports only from those below it:
     api · additions · bans · tickets   the hub_* functions
     access · adopted · hubs            who may join; other consumers' sockets; a hub's handle
     relay                              this process's clients: the whole
-    rechecks · inquiries · watched     and what becomes of them when rights change
+    rechecks · inquiries · interviews  and what becomes of them when rights change
     clients · keeper · pump · service  its parts, and a worker's hubs
     outbox · sender · fanout · groups · listener · effects     what these stand on
     receivers                          whom of its clients a broadcast is for

@@ -17,7 +17,7 @@ from django_hub.connection import Connection
 from django_hub.conversation import Conversation
 from django_hub.envelopes import SUBPROTOCOL
 from django_hub.exceptions import InvalidName, Refused
-from django_hub.hooks import DECIDED_WITHIN
+from django_hub.hooks import DECIDED_WITHIN, is_our_end
 from django_hub.intake import Speaker
 from django_hub.logs import get_logger
 from django_hub.members import plain_meta
@@ -169,8 +169,10 @@ class Door:
             return Refused(closes.BAD_REQUEST, str(error))
         except (DenyConnection, ImproperlyConfigured):
             raise
-        except Exception:
-            logger.exception("%s failed while it let a client in; refused", type(host).__name__)
+        except (Exception, asyncio.CancelledError) as error:
+            if is_our_end(error):
+                raise
+            logger.exception("%s failed while it let a client in; refused", type(self._host).__name__)
         # Not for good: a database is away for a moment, and a client of hub.v1 is to come back.
         return Refused(closes.FAILED, "the server failed")
 

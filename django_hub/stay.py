@@ -13,6 +13,7 @@ from django_hub.departures import Departure, departure_waiting
 from django_hub.envelopes import closing
 from django_hub.envelopes import message as envelope
 from django_hub.exceptions import Refused
+from django_hub.hooks import is_our_end
 from django_hub.intake import Intake, Speaker
 from django_hub.logs import get_logger
 from django_hub.messages import Close, Frame
@@ -98,27 +99,28 @@ class Stay:
                 departure = await Intake(connection, self._talk, self._access, speaker).read(receive)
             else:
                 departure = Departure(reason="close")
-        except asyncio.CancelledError:
-            if connection.reader is None:
+        except (Exception, asyncio.CancelledError) as error:
+            if not is_our_end(error):
+                logger.exception(
+                    "%s failed on a message of %s in hub %s",
+                    type(speaker).__name__,
+                    connection.client_id,
+                    connection.hub,
+                )
+                departure = Departure(
+                    reason="read", code=closes.FAILED, error=f"{type(error).__name__}: {error}"
+                )
+                connection.close(closes.FAILED)
+            elif connection.reader is None:
                 # We do it ourselves where a client does not answer to its end.
-                error = "the client did not answer its close"
-                departure = Departure(reason="read", code=closes.BROKEN, error=error)
+                departure = Departure(
+                    reason="read", code=closes.BROKEN, error="the client did not answer its close"
+                )
             else:
                 # Daphne cancels when it stops, and also when we are busy too long after the socket ended.
                 departure = departure_waiting(receive) or departure
                 if connection.left is None:
                     raise
-        except Exception as error:
-            logger.exception(
-                "%s failed on a message of %s in hub %s",
-                type(speaker).__name__,
-                connection.client_id,
-                connection.hub,
-            )
-            departure = Departure(
-                reason="read", code=closes.FAILED, error=f"{type(error).__name__}: {error}"
-            )
-            connection.close(closes.FAILED)
         finally:
             connection.reader = None
             if self._talk is not None:

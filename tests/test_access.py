@@ -574,6 +574,110 @@ async def test_the_projects_own_authorize_is_asked_again_with_a_user_loaded_anew
     assert other.running
 
 
+class Hanging(Members):
+    """Lets in at once, and takes for ever when it is asked again."""
+
+    asked: ClassVar[int] = 0
+    let_in: ClassVar[set[Hanging]] = set()
+
+    async def authorize(self) -> bool:
+        if self in self.let_in:
+            Hanging.asked += 1
+            await asyncio.Event().wait()
+        self.let_in.add(self)
+        return True
+
+
+async def test_hooks_that_hang_hold_up_no_logins_and_no_other_hooks(
+    world: World, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Named(Members):
+        async def authorize(self) -> bool:
+            return self.scope["user"].first_name != "out"
+
+    monkeypatch.setattr(Hanging, "asked", 0)
+    monkeypatch.setattr(Hanging, "let_in", set())
+    berta = await User.objects.acreate(username="berta")
+    session = await change(lambda: logged_in(anna))
+    for _ in range(20):
+        await enter(world, anna, Hanging, session=session)
+    named, plain = await enter(world, berta, Named), await enter(world, berta)
+    await joined(world, 22)
+    await change(lambda: (setattr(anna, "first_name", "Anna"), anna.save()))
+    await until(lambda: Hanging.asked == 20)
+    await change(lambda: (setattr(berta, "first_name", "out"), berta.save()))
+    assert await closed(named) == (4403, "not allowed")
+    await change(lambda: CHANGES["inactive"](berta))
+    assert await closed(plain) == (4401, "no longer logged in")
+    await change(lambda: CHANGES["inactive"](anna))
+    await until(
+        lambda: all(type(each.consumer) is not Hanging for each in world.relay.rechecks.watched.all)
+    )
+    assert Hanging.asked == 20
+
+
+async def test_who_is_just_asked_is_asked_once_more_of_its_newest_user(world: World, anna: User) -> None:
+    gate, asked = asyncio.Event(), list[str]()
+
+    class Slow(Members):
+        async def authorize(self) -> bool:
+            name = self.scope["user"].first_name
+            asked.append(name)
+            if name:
+                await gate.wait()
+            return name != "three"
+
+    socket = await enter(world, anna, Slow)
+    await joined(world, 1)
+    for number, name in enumerate(("one", "two", "three"), start=1):
+        await change(lambda name=name: (setattr(anna, "first_name", name), anna.save()))
+        await until(lambda number=number: len(asked) > 1 and looked_up(world, number))
+    assert asked == ["", "one"]
+    gate.set()
+    assert await closed(socket) == (4403, "not allowed")
+    assert asked == ["", "one", "three"]
+
+
+def looked_up(world: World, count: int) -> bool:
+    """So many notices were heard, and acted on as far as that needs no hooks."""
+    rechecks = world.relay.rechecks
+    return len(rechecks._recent) >= count and rechecks.inquiries._task is None
+
+
+async def test_a_hook_that_awaits_what_was_cancelled_has_failed_and_costs_no_other(
+    world: World, anna: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unlucky(Members):
+        async def authorize(self) -> bool:
+            if self.scope["user"].first_name:
+                raise asyncio.CancelledError
+            return True
+
+    class Named(Members):
+        async def authorize(self) -> bool:
+            return not self.scope["user"].first_name
+
+    unlucky, named = await enter(world, anna, Unlucky), await enter(world, anna, Named)
+    await joined(world, 2)
+    await change(lambda: (setattr(anna, "first_name", "Anna"), anna.save()))
+    assert await closed(unlucky) == (1011, "the server failed")
+    assert await closed(named) == (4403, "not allowed")
+    assert "Unlucky failed when it was asked again" in caplog.text
+
+
+async def test_inquiries_that_were_ended_go_on_when_they_are_wanted_again(world: World, anna: User) -> None:
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    inquiries_ = world.relay.rechecks.inquiries
+    # As when the relay stops in the moment in which it hears of something.
+    inquiries_.of_everybody()
+    inquiries_.end()
+    await turns()
+    await User.objects.all().aupdate(is_active=False)
+    inquiries_.of_everybody()
+    assert await closed(socket) == (4401, "no longer logged in")
+
+
 async def test_stock_consumers_go_with_the_login(world: World, anna: User) -> None:
     fresh = await User.objects.aget(pk=anna.pk)
 
