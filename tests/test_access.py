@@ -1046,6 +1046,42 @@ async def test_a_client_is_kicked_once_and_may_come_again(world: World) -> None:
     await world.join("ann")
 
 
+class Guests(OpenConsumer):
+    """Who stands on a list of the project's own, which no signal tells of."""
+
+    grace = 0
+    invited: ClassVar[set[str]] = set()
+
+    async def authorize(self) -> bool:
+        return self.client_id in self.invited
+
+
+@pytest.mark.parametrize("keeper", [True, False])
+@pytest.mark.parametrize("logs_in", [True, False])
+async def test_who_is_kicked_while_it_comes_in_is_asked_again(
+    world: World, anna: User, settings: Any, keeper: bool, logs_in: bool
+) -> None:
+    # Without these the relay begins to hear only when the client joins.
+    settings.DJANGO_HUB = NONE
+    if keeper:
+        await world.join("other", "garden")
+    Guests.invited = {"ann"}
+    scope = websocket_scope("lobby", client_id="ann", user=anna if logs_in else AnonymousUser())
+    socket = await world.open(Guests.as_asgi(), scope | {"subprotocols": ["hub.v1"]})
+    # Its hooks have let it in, and it takes its time to say `connect`.
+    Guests.invited = set()
+    assert await hub_kick("lobby", **({"user": anna} if logs_in else {"client_id": "ann"})) == 0
+    socket.send_nowait('{"type":"connect"}')
+    assert await closed(socket) == (4403, "not allowed")
+    await socket.ended()
+    # It may come again where its hooks say so.
+    Guests.invited = {"ann"}
+    again = await world.open(Guests.as_asgi(), dict(scope))
+    await until(lambda: hub_member("lobby", "ann"))
+    await until(lambda: world.relay.rechecks.inquiries.is_idle)
+    assert again.running
+
+
 async def test_all_of_a_users_clients_are_kicked_from_this_hub(world: World, anna: User) -> None:
     sockets = [await enter(world, anna) for _ in range(3)]
     elsewhere = await enter(world, anna, hub="garden")
