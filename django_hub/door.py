@@ -198,6 +198,7 @@ class Door:
         except SocketEnded:
             return
         except Refused as refusal:
+            self._visitor.turned_away()
             self._refuse(refusal)
         finally:
             meanwhile.close()
