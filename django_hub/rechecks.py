@@ -108,6 +108,7 @@ class Rechecks:
 
     async def look(self) -> None:
         """A beat's part."""
+        self._forget()
         now = asyncio.get_running_loop().time()
         if self._hears and self._known > now:
             await self._settle()
@@ -144,7 +145,9 @@ class Rechecks:
                 self._make_up(newcomer)
 
     def _forget(self) -> None:
-        while len(self._recent) > _MANY:
+        # Each may name hundreds of users: a script that saves all of them is not to be remembered for good.
+        old = asyncio.get_running_loop().time() - _KEPT
+        while self._recent and (len(self._recent) > _MANY or self._recent[0][0] < old):
             self._forgotten, _ = self._recent.popleft()
 
     # Sockets

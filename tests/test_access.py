@@ -31,6 +31,7 @@ from django_hub.exceptions import InvalidBound, InvalidMessage, Refused, Unavail
 from django_hub.jsontext import JsonText
 from django_hub.notices import NOTICES, Kicked, UsersChanged, write
 from django_hub.ordering import Ordering
+from django_hub.rechecks import _Newcomer
 from django_hub.tickets import hub_ticket
 from tests.apps import EVENTS, FaultyStore, OpenConsumer, StockConsumer, World
 from tests.apps import world as world
@@ -300,6 +301,27 @@ async def test_what_is_forgotten_of_notices_is_made_up_for(
         await recheck(world)
     socket = await enter(world, anna, session=session)
     assert await closed(socket) == (4401, "no longer logged in")
+
+
+async def test_old_notices_are_forgotten_and_made_up_for(
+    world: World, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await enter(world, anna)
+    await joined(world, 1)
+    rechecks = world.relay.rechecks
+    since = asyncio.get_running_loop().time() - 5
+    await change(lambda: (setattr(anna, "first_name", "Anna"), anna.save()))
+    await until(lambda: rechecks._recent)
+    await rechecks.look()
+    assert rechecks._recent
+    monkeypatch.setattr("django_hub.rechecks._KEPT", 0.0)
+    await rechecks.look()
+    assert not rechecks._recent
+    # One whose user was loaded before that was heard.
+    (watched,) = rechecks.watched.all
+    assert rechecks._missed(_Newcomer(watched, since, since)) is True
+    later = asyncio.get_running_loop().time()
+    assert rechecks._missed(_Newcomer(watched, later, later)) is False
 
 
 async def test_a_notice_of_a_server_whose_clock_is_behind_is_heard_by_who_comes_then(
