@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar, Protocol
 
 from channels.exceptions import DenyConnection
@@ -113,7 +113,7 @@ class Door:
         refusal = self._visitor.knock(returns=speaks)
         if refusal is None:
             try:
-                refusal = await self._introduced()
+                refusal = await self._by_hooks(self._introduced())
             except DenyConnection:
                 self._visitor.turned_away()
                 await send({"type": "websocket.close"})
@@ -149,20 +149,28 @@ class Door:
 
     async def _introduced(self) -> Refused | None:
         """Ask the hooks who this is and whether it may join; a refusal, or None."""
+        host = self._host
         if self._relay.draining:
             return Refused(closes.SERVICE_RESTART, "the server restarts")
-        host = self._host
+        host.hub = self._named(await host.get_hub())
+        await self._redeem()
+        client_id = await host.get_client_id()
+        self._given = client_id is not None
+        host.client_id = new_client_id() if client_id is None else require_client_id(client_id)
+        return await self._decided()
+
+    async def _decided(self) -> Refused | None:
+        """Ask the hooks that know the client's id."""
+        refusal = await self._access.ask(self._host)
+        if refusal is None:
+            self._meta = plain_meta(await self._host.get_meta(), get_settings().encoder)
+        return refusal
+
+    async def _by_hooks(self, asked: Coroutine[Any, Any, Refused | None]) -> Refused | None:
+        """As those answer; where they fail, a refusal. Raises `DenyConnection`, `ImproperlyConfigured`."""
         try:
             async with asyncio.timeout(DECIDED_WITHIN):
-                host.hub = self._named(await host.get_hub())
-                await self._redeem()
-                client_id = await host.get_client_id()
-                self._given = client_id is not None
-                host.client_id = new_client_id() if client_id is None else require_client_id(client_id)
-                if (refusal := await self._access.ask(host)) is not None:
-                    return refusal
-                self._meta = plain_meta(await host.get_meta(), get_settings().encoder)
-            return None
+                return await asked
         except Refused as refusal:
             return refusal
         except InvalidName as error:
@@ -210,7 +218,8 @@ class Door:
             client_id = await self._talk.opened(receive, host.hub, host.client_id, self._given)
             if client_id is None:
                 return False
-            host.client_id = client_id
+            if client_id != host.client_id:
+                await self._is_back_as(client_id)
         self._asked = asyncio.get_running_loop().time()
         ban = await self._relay.exclusions.of(
             host.hub, host.client_id, user_id(host.scope), meanwhile.sleep
@@ -222,6 +231,16 @@ class Door:
         else:
             await self._visitor.enter(host.hub)
         return True
+
+    async def _is_back_as(self, client_id: str) -> None:
+        """By its token it is another than the one the hooks were asked of. Raises `Refused`."""
+        self._host.client_id = client_id
+        try:
+            refusal = await self._by_hooks(self._decided())
+        except DenyConnection:
+            refusal = Refused(closes.FORBIDDEN, "not allowed")
+        if refusal is not None:
+            raise refusal
 
     def _begun(self) -> Stay:
         """Its stay, from now on seen to when rights change. Raises `Refused`, where one just did."""
