@@ -247,7 +247,9 @@ class Relay:
         """
         try:
             async with asyncio.timeout(self._settings.SHUTDOWN_GRACE):
-                if leaving := self.clients.all_leave(Departure(reason="shutdown")):
+                leaving = self.clients.all_leave(Departure(reason="shutdown"))
+                self.places.all_leave()
+                if leaving:
                     await asyncio.wait(leaving)
                 await self.close()
                 # Where somebody is in its grace, the relay has not stopped.

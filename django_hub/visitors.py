@@ -35,11 +35,11 @@ class Visitor:
         self._is_counted = False
 
     def __enter__(self) -> Self:
-        self._places.visitors += 1
+        self._places.visitors.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._places.visitors -= 1
+        self._places.visitors.discard(self)
         self.leave()
 
     def knock(self, returns: bool) -> Refused | None:

@@ -920,7 +920,7 @@ async def test_what_happens_while_the_only_socket_comes_in_is_told_it(
     socket.send_nowait('{"type":"connect"}')
     assert (await closed(socket))[0] == 4401
     await socket.ended()
-    assert world.relay.places.visitors == 0
+    assert not world.relay.places.visitors
 
 
 def test_saving_a_user_needs_no_channel_layer(
