@@ -6,11 +6,12 @@ The floors of this package; a file imports only from those below it:
     apps · checks · management         Django's doors
     changes                            what Django's signals tell of users' rights
     consumers  HubConsumer             workers  HubEvents
+    door · stay · intake               how its client comes in, stays and is heard
     sync                               the hub_* functions, blocking
-    api · bans · tickets               the hub_* functions
+    api · additions · bans · tickets   the hub_* functions
     access · adopted · hubs            who may join; other consumers' sockets; a hub's handle
     relay                              this process's clients: the whole
-    rechecks · inquiries · watched     and what becomes of them when rights change
+    rechecks · inquiries · interviews  and what becomes of them when rights change
     clients · keeper · pump · service  its parts, and a worker's hubs
     outbox · sender · fanout · groups · listener · effects     what these stand on
     receivers                          whom of its clients a broadcast is for
@@ -25,17 +26,15 @@ The floors of this package; a file imports only from those below it:
 
 from __future__ import annotations
 
+from django_hub.additions import hub_add, hub_post, hub_remove
 from django_hub.api import (
     current_hub,
     current_hubs,
-    hub_add,
     hub_broadcast,
     hub_create,
     hub_destroy,
     hub_member,
     hub_members,
-    hub_post,
-    hub_remove,
     hub_send,
     hub_update,
 )

@@ -17,8 +17,10 @@ from typing import Any
 
 from django_hub.bounds import Bounds
 from django_hub.conf import get_settings
-from django_hub.connection import Connection, Departure, seen_from, user_id
+from django_hub.connection import Connection
+from django_hub.departures import Departure
 from django_hub.relay import Relay
+from django_hub.scopes import seen_from, user_id
 from django_hub.wires.handshake import Handshake
 
 _adopted: weakref.WeakKeyDictionary[Any, dict[str, Connection]] = weakref.WeakKeyDictionary()

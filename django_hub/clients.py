@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from django_hub import closes
 from django_hub.backoff import waits
 from django_hub.batching import Batcher, Failed
-from django_hub.connection import Connection, Departure
+from django_hub.connection import Connection
+from django_hub.departures import Departure
 from django_hub.entries import Entry, Scope
 from django_hub.events import read_description
 from django_hub.exceptions import Refused, Unavailable
@@ -171,7 +172,8 @@ class Clients:
             user_id = read_description(connection.who)[1]
             refusal = await self.excluded(connection.hub, connection.client_id, user_id)
             if refusal is not None:
-                self._refuse(connection, refusal)
+                if connection.left is None:
+                    connection.put_out("kicked", refusal)
                 return
         if connection.id != known_as and connection.joined is not None:
             await asyncio.wait([connection.joined])  # somebody found out before
@@ -193,11 +195,6 @@ class Clients:
             # Another member than its client takes itself for: a new hello says so.
             error = "the server had lost the client"
             self._ended(connection, Departure(reason="read", code=closes.SERVICE_RESTART, error=error))
-
-    def _refuse(self, connection: Connection, refusal: Refused) -> None:
-        if connection.left is None:
-            connection.close(refusal.code, refusal.reason, reconnect=refusal.reconnect)
-            self._ended(connection, Departure(reason="kicked", code=refusal.code))
 
     async def all_join_again(self, asked: float) -> None:
         """As `join_again`, for all that are members here and have not done so since then (loop's time)."""

@@ -7,13 +7,12 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from django_hub import closes
-from django_hub.addresses import address_of
 from django_hub.bounds import Bounds
+from django_hub.departures import Departure
 from django_hub.envelopes import closing, data_of, returns_after
 from django_hub.events import (
     Reason,
@@ -25,6 +24,7 @@ from django_hub.events import (
     read_description,
     resumed_body,
 )
+from django_hub.exceptions import Refused
 from django_hub.messages import Close
 from django_hub.spans import parent
 from django_hub.stores.ops import Join, Leave, Lose, Outcome, Post
@@ -38,15 +38,6 @@ _UNDELIVERED = 256 * 1024
 _LAST_WORDS = 5.0
 # One for all that have none.
 _NO_META: Mapping[str, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Departure:
-    """Why a connection ends, as `events.Left` tells it."""
-
-    reason: Reason
-    code: int | None = None
-    error: str | None = None
 
 
 class Connection:
@@ -174,6 +165,11 @@ class Connection:
         if closed:
             self.closing()
         return closed
+
+    def put_out(self, why: Reason, refusal: Refused) -> None:
+        """Close the socket of who is to be a member no more. It is read on, to its answer."""
+        self.close(refusal.code, refusal.reason, reconnect=refusal.reconnect)
+        self.ended(self, Departure(reason=why, code=refusal.code))
 
     def closing(self) -> None:
         """Its socket is closed by us; see to it that it ends.
@@ -320,19 +316,6 @@ def _newest(messages: list[str | bytes]) -> tuple[str | bytes, ...]:
             break
         kept.append(message)
     return tuple(reversed(kept))
-
-
-def user_id(scope: Mapping[str, Any]) -> str | None:
-    """The primary key, as text, of the user who is logged in on this scope."""
-    user = scope.get("user")
-    return str(user.pk) if user is not None and user.is_authenticated else None
-
-
-def seen_from(scope: Mapping[str, Any], proxies: int | None) -> str:
-    """Where a socket comes from: by its proxies where these are known, else as its server says; ``""``:
-    that does not (a unix socket)."""
-    client = scope.get("client")
-    return (address_of(scope, proxies) if proxies is not None else "") or (str(client[0]) if client else "")
 
 
 def _nobody(connection: Connection, departure: Departure) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from django_hub import closes, envelopes
 from django_hub.backoff import waits
-from django_hub.connection import Connection, Departure
+from django_hub.connection import Connection
+from django_hub.departures import Departure
 from django_hub.entries import Entry
 from django_hub.envelopes import Connect, NotSpoken, Ping, Recovered, Said
 from django_hub.exceptions import Refused, Unavailable

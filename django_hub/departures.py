@@ -1,12 +1,22 @@
-"""What a server says of a socket's end, as a `Departure`."""
+"""Departures: why a socket ends, also as its server says it."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django_hub import closes
-from django_hub.connection import Departure
+from django_hub.events import Reason
+from django_hub.readahead import Receive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """Why a connection ends, as `events.Left` tells it."""
+
+    reason: Reason
+    code: int | None = None
+    error: str | None = None
 
 
 def departure_of(message: dict[str, Any], closed: bool = False) -> Departure:
@@ -19,7 +29,7 @@ def departure_of(message: dict[str, Any], closed: bool = False) -> Departure:
     return Departure(reason="close", code=code)
 
 
-def departure_waiting(receive: Callable[[], Awaitable[dict[str, Any]]]) -> Departure | None:
+def departure_waiting(receive: Receive) -> Departure | None:
     """The departure among what the server has for us already, without waiting."""
     while True:
         steps = receive().__await__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Iterable
 from typing import Final
@@ -15,6 +16,12 @@ def require_async(cls: type, names: Iterable[str]) -> None:
     for name in names:
         if not inspect.iscoroutinefunction(getattr(cls, name)):
             raise TypeError(f"{cls.__name__}.{name} must be 'async def'.")
+
+
+def is_our_end(error: BaseException) -> bool:
+    """Is it the cancellation of this task? Any other is a hook's failure: it awaited what was cancelled."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def require_answer(hook: str, answer: object) -> bool:

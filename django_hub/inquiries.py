@@ -9,24 +9,21 @@ import gc
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from channels.db import database_sync_to_async
-from channels.exceptions import DenyConnection
 from django import db
 
 from django_hub import closes
 from django_hub.backoff import waits
 from django_hub.exceptions import Refused
-from django_hub.hooks import DECIDED_WITHIN
+from django_hub.interviews import Interviews
 from django_hub.logins import Found, Fresh, Nobody, Unsure, look_up
 from django_hub.logs import get_logger
+from django_hub.turns import Turn
 from django_hub.watched import Watch, Watched
 
 logger = get_logger(__name__)
 
-# Hooks asked side by side: one that hangs holds up no other.
-_AT_ONCE = 32
 # Of whom a backend could not say anything is asked again after so many seconds.
 _LATER = 2.0
-_TURN = 0.005
 # From so many on what is loaded of them is much.
 _MANY = 1000
 
@@ -51,19 +48,20 @@ class _Due:
 
 
 class Inquiries:
-    """Loads the users of sockets anew, all with one query, asks their consumers again, and closes those
-    that may not stay. What is asked for meanwhile is the next inquiry."""
+    """Loads the users of sockets anew, all with one query, and closes those that may not stay; whose
+    consumer has hooks of its own, these are asked. What is asked for meanwhile is the next inquiry."""
 
     def __init__(self, watch: Watch, began: Callable[[], None]) -> None:
         """``began`` is told when everybody is checked."""
         self._watch = watch
+        self._interviews = Interviews(watch)
         self._began = began
         self._due = _Due()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def is_idle(self) -> bool:
-        return self._task is None
+        return self._task is None and self._interviews.is_idle
 
     def of(self, watched: Iterable[Watched]) -> None:
         self._due.watched |= dict.fromkeys(watched)
@@ -87,9 +85,13 @@ class Inquiries:
         self._run()
 
     def end(self) -> None:
+        self._due = _Due()
         if self._task is not None:
             self._task.cancel()
-        self._due = _Due()
+            # Now: one that had not begun ends without a word, one that waits for the database goes on for a
+            # while, and there may be a next life.
+            self._task = None
+        self._interviews.end()
 
     def _run(self) -> None:
         if self._due and self._task is None:
@@ -110,12 +112,14 @@ class Inquiries:
                     self._due.add(due)
                     await asyncio.sleep(next(pauses))
         finally:
-            self._task = None
+            if self._task is asyncio.current_task():
+                self._task = None
 
     async def _check_all(self, due: _Due) -> None:
         if due.everybody:
             self._began()
-            await self._check(list(self._watch.of_users), sessions=True)
+            others = [each for each in due.newcomers if each.user_id is None]
+            await self._check([*self._watch.of_users, *others], sessions=True)
             return
         if due.newcomers:
             await self._check(list(due.newcomers), sessions=True)
@@ -155,8 +159,7 @@ class Inquiries:
             with quietly():
                 return next(looking, None)
 
-        turn = _Turn()
-        asking: list[tuple[Watched, Fresh]] = []
+        turn = Turn()
         unsure: dict[Watched, Exception] = {}
         rest = iter(watched)
         while (found := await database_sync_to_async(load)()) is not None:
@@ -170,7 +173,7 @@ class Inquiries:
                         fresh = user or Fresh(each.scope.get("user"), {})
                         knows = each.consumer.knows(fresh.user, fresh.granted)
                         if knows is None:
-                            asking.append((each, fresh))
+                            self._interviews.of(each, fresh)
                         elif not knows:
                             self._watch.close(each, Refused(closes.FORBIDDEN, "not allowed"))
                     if turn.is_over:
@@ -181,27 +184,6 @@ class Inquiries:
                 "%d sockets can't be checked again, for now: %s", len(unsure), error, exc_info=error
             )
             asyncio.get_running_loop().call_later(_LATER, self._of_again, tuple(unsure))
-        to_ask = iter(asking)
-        await asyncio.gather(*(self._ask(to_ask, turn) for _ in range(min(_AT_ONCE, len(asking)))))
-
-    async def _ask(self, asking: Iterator[tuple[Watched, Fresh]], turn: _Turn) -> None:
-        for watched, fresh in asking:
-            if watched.consumer is None or watched not in self._watch:
-                continue
-            try:
-                async with asyncio.timeout(DECIDED_WITHIN):
-                    refusal = await watched.consumer.check_again(fresh.user, fresh.granted)
-            except Refused as refused:
-                refusal = refused
-            except DenyConnection:
-                refusal = Refused(closes.FORBIDDEN, "not allowed")
-            except Exception:
-                logger.exception("%s failed when it was asked again", type(watched.consumer).__name__)
-                refusal = Refused(closes.FAILED, "the server failed")
-            if refusal is not None:
-                self._watch.close(watched, refusal)
-            if turn.is_over:
-                await turn.next()
 
 
 @contextlib.contextmanager
@@ -220,19 +202,3 @@ def _no_collections() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-class _Turn:
-    """The time until others are let: one for all who ask side by side."""
-
-    def __init__(self) -> None:
-        self._clock = asyncio.get_running_loop().time
-        self._ends = self._clock() + _TURN
-
-    @property
-    def is_over(self) -> bool:
-        return self._clock() > self._ends
-
-    async def next(self) -> None:
-        await asyncio.sleep(0)
-        self._ends = self._clock() + _TURN

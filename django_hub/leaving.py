@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django_hub import closes
-from django_hub.connection import Connection, Departure
+from django_hub.connection import Connection
+from django_hub.departures import Departure
 from django_hub.outbox import Outbox
 from django_hub.stores.ops import Outcome
 from django_hub.tallies import tallies

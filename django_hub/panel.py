@@ -53,13 +53,11 @@ class HubsPanel(HubConsumer):
     burst = 50
     when_slow = "latest"
 
+    _named = staticmethod(require_hub_name)
     _shown_by: Panel | None = None
 
     async def get_hub(self) -> str:
         return PANEL
-
-    def _named(self, hub: object) -> str:
-        return require_hub_name(hub)
 
     async def authorize(self) -> bool:
         # As the page, whose admin lets in nobody but staff.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from django_hub.batching import Batcher
 from django_hub.bursts import Bursts
@@ -25,6 +26,12 @@ _PAGE = 500
 _AT_ONCE = 250
 # As which it is counted while it counts alone.
 _ITSELF = "this one"
+
+
+class Holder(Protocol):
+    """A socket, which may hold places."""
+
+    def leave(self) -> None: ...
 
 
 class Places:
@@ -52,7 +59,7 @@ class Places:
         # Subjects that were refused, until when that is believed, and with what.
         self._refused: dict[str, tuple[float, Refused]] = {}
         #: All sockets of this process, from before anything is asked of them.
-        self.visitors = 0
+        self.visitors: set[Holder] = set()
         #: Of each subject, how many sockets of this process it is not decided of yet.
         self.waiting: dict[str, int] = {}
         self.refusals = Bursts()
@@ -80,6 +87,12 @@ class Places:
             del self._refused[subject]
             return None
         return refusal
+
+    def all_leave(self) -> None:
+        """The server ends: what its sockets hold is given back now, for their own end may come too late.
+        Until the dead process's lease is over it would be in the way of those who come back elsewhere."""
+        for visitor in list(self.visitors):
+            visitor.leave()
 
     async def look(self) -> None:
         """A beat's part: what the store may have forgotten is told again."""

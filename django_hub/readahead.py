@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 # What may wait for the application.
 _MESSAGES = 10_000
@@ -14,7 +14,9 @@ _BYTES = 1024 * 1024
 _KEPT = 100
 _KEPT_BYTES = 64 * 1024
 
-_Message = dict[str, Any]
+_Message: TypeAlias = dict[str, Any]
+#: What an ASGI server gives an application to hear its client with.
+Receive: TypeAlias = Callable[[], Awaitable[_Message]]
 
 
 class ReadAhead:
@@ -26,7 +28,7 @@ class ReadAhead:
     but not the word that the socket is closed. For the time of a ``with`` block.
     """
 
-    def __init__(self, receive: Callable[[], Awaitable[_Message]], flooded: Callable[[], None]) -> None:
+    def __init__(self, receive: Receive, flooded: Callable[[], None]) -> None:
         self._receive = receive
         self._flooded = flooded
         self._is_flooded = False
@@ -80,7 +82,7 @@ class Meanwhile:
 
     __slots__ = ("_bytes", "_kept", "_next", "_receive")
 
-    def __init__(self, receive: Callable[[], Awaitable[_Message]]) -> None:
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
         # Made when first needed: most never wait.
         self._kept: deque[_Message] | None = None

@@ -108,6 +108,7 @@ class Rechecks:
 
     async def look(self) -> None:
         """A beat's part."""
+        self._forget()
         now = asyncio.get_running_loop().time()
         if self._hears and self._known > now:
             await self._settle()
@@ -132,7 +133,7 @@ class Rechecks:
             age = max(0.0, clock - at)
             if age < _KEPT + _SKEW:
                 # Who was banned and is no more must not meet it again; all else may be looked at twice.
-                skew = 0.0 if isinstance(notice, Kicked) else _SKEW
+                skew = 0.0 if isinstance(notice, Kicked) and notice.banned else _SKEW
                 self._recent.append((now - max(0.0, age - skew), notice))
                 whole = whole and (place > 0 or history.seq == len(history.items))
         self._recent = deque(sorted(self._recent, key=lambda each: each[0]))
@@ -144,7 +145,9 @@ class Rechecks:
                 self._make_up(newcomer)
 
     def _forget(self) -> None:
-        while len(self._recent) > _MANY:
+        # Each may name hundreds of users: a script that saves all of them is not to be remembered for good.
+        old = asyncio.get_running_loop().time() - _KEPT
+        while self._recent and (len(self._recent) > _MANY or self._recent[0][0] < old):
             self._forgotten, _ = self._recent.popleft()
 
     # Sockets
@@ -184,7 +187,9 @@ class Rechecks:
 
     def _missed(self, newcomer: _Newcomer) -> Refused | bool:
         """What it did not hear itself means for it: a refusal, or whether it is to be checked."""
-        checked = newcomer.since < self._known or newcomer.since <= self._forgotten
+        checked = newcomer.watched.user_id is not None and (
+            newcomer.since < self._known or newcomer.since <= self._forgotten
+        )
         for at, notice in reversed(self._recent):
             if at < newcomer.since:
                 break
@@ -192,7 +197,7 @@ class Rechecks:
             if isinstance(meant, Refused):
                 return meant
             checked = checked or meant
-        return checked and newcomer.watched.user_id is not None
+        return checked
 
     # What is heard
 
@@ -240,15 +245,19 @@ def _means(notice: Notice, at: float, newcomer: _Newcomer) -> Refused | bool:
         case UsersChanged(ids):
             return watched.user_id in ids
         case GroupsChanged() | AllChanged():
-            return True
+            return watched.user_id is not None
         case LoggedOut(user_id, session) if user_id == watched.user_id:
             if session and session == fingerprint(watched.scope.get("session")):
                 return Refused(closes.BAD_TOKEN, "logged out")
             # Of a session that nobody knows: the user may have logged in again.
             return not session
-        case Kicked(banned=True) if at >= newcomer.asked and _is_meant(watched.connection, notice):
-            # Before that the store was asked, which knows also of a ban that was taken back, or is over.
-            return Refused(notice.code, notice.reason)
+        case Kicked(banned=True):
+            # Before it was asked, the store was, which knows also of a ban that was taken back, or is over.
+            if at >= newcomer.asked and _is_meant(watched.connection, notice):
+                return Refused(notice.code, notice.reason)
+        case Kicked():
+            # Who was kicked may come again: but by what its hooks say now, not by what they said before.
+            return _is_meant(watched.connection, notice)
     return False
 
 

@@ -21,7 +21,8 @@ from django_hub.answers import Answers
 from django_hub.bells import Bells
 from django_hub.clients import Clients
 from django_hub.conf import Settings, get_settings
-from django_hub.connection import Connection, Departure
+from django_hub.connection import Connection
+from django_hub.departures import Departure
 from django_hub.ear import Ear
 from django_hub.endings import end
 from django_hub.exceptions import Damaged, Unavailable
@@ -207,7 +208,9 @@ class Relay:
         """
         try:
             async with asyncio.timeout(self._settings.SHUTDOWN_GRACE):
-                if leaving := self.clients.all_leave(Departure(reason="shutdown")):
+                leaving = self.clients.all_leave(Departure(reason="shutdown"))
+                self.places.all_leave()
+                if leaving:
                     await asyncio.wait(leaving)
                 await self.close()
                 # Where somebody is in its grace, the relay has not stopped.

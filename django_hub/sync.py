@@ -22,7 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 from asgiref.sync import async_to_sync
 from django.core.exceptions import SynchronousOnlyOperation
 
-from django_hub import api, bans
+from django_hub import additions, api, bans
 from django_hub.background import background
 from django_hub.tickets import hub_ticket as hub_ticket
 
@@ -81,9 +81,9 @@ hub_members = _blocking_list(api.hub_members)
 hub_send = _blocking(api.hub_send)
 hub_update = _blocking(api.hub_update)
 hub_broadcast = _blocking(api.hub_broadcast)
-hub_add = _on_socket_loop(api.hub_add)
-hub_post = _on_socket_loop(api.hub_post)
-hub_remove = _on_socket_loop(api.hub_remove)
+hub_add = _on_socket_loop(additions.hub_add)
+hub_post = _on_socket_loop(additions.hub_post)
+hub_remove = _on_socket_loop(additions.hub_remove)
 hub_kick = _blocking(bans.hub_kick)
 hub_ban = _blocking(bans.hub_ban)
 hub_unban = _blocking(bans.hub_unban)

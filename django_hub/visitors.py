@@ -10,10 +10,10 @@ from typing import Any, Self
 from django_hub import closes
 from django_hub.addresses import address_of
 from django_hub.conf import get_settings
-from django_hub.connection import user_id
 from django_hub.exceptions import Refused, Unavailable
 from django_hub.names import session_of
 from django_hub.places import Places
+from django_hub.scopes import user_id
 from django_hub.stores.base import Store
 from django_hub.stores.visits import Place, Score, Visit
 
@@ -21,7 +21,7 @@ from django_hub.stores.visits import Place, Score, Visit
 class Visitor:
     """One socket: who it is, what it holds, what it is refused with. Its ``with`` gives all back."""
 
-    __slots__ = ("_address", "_holds", "_places", "_user", "_waits")
+    __slots__ = ("_address", "_holds", "_is_counted", "_places", "_user", "_waits")
 
     def __init__(self, places: Places, scope: Mapping[str, Any]) -> None:
         settings = get_settings()
@@ -32,13 +32,14 @@ class Visitor:
         self._address = f"address {address}" if address else ""
         self._waits: tuple[str, ...] = ()
         self._holds: Visit | None = None
+        self._is_counted = False
 
     def __enter__(self) -> Self:
-        self._places.visitors += 1
+        self._places.visitors.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._places.visitors -= 1
+        self._places.visitors.discard(self)
         self.leave()
 
     def knock(self, returns: bool) -> Refused | None:
@@ -91,8 +92,9 @@ class Visitor:
         self._user = f"user {user}"
 
     def turned_away(self) -> None:
-        """It may not join, for another reason: that it came counts all the same."""
-        if scores := self._scores():
+        """It may not join, for another reason: that it came counts all the same, if it did not yet."""
+        if not self._is_counted and (scores := self._scores()):
+            self._is_counted = True
             visit = Visit(scores=scores)
             self._places.put(visit).add_done_callback(lambda asked: self._refusal(visit, asked))
 
@@ -110,6 +112,7 @@ class Visitor:
         if not (visit.places or visit.scores):
             self._wait_no_more()
             return
+        self._is_counted = True
         asked = self._places.put(visit)
         try:
             await asyncio.shield(asked)

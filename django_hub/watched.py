@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
-from django_hub.connection import Connection, Departure
+from django_hub.connection import Connection
+from django_hub.departures import Departure
 from django_hub.exceptions import Refused
 
 
@@ -79,12 +80,10 @@ class Watch:
     def close(self, watched: Watched, refusal: Refused) -> None:
         """Out with it; where it is lost, its client won't resume."""
         connection = watched.connection
-        departure = Departure(reason="kicked", code=refusal.code)
         if connection.left is None:
-            connection.close(refusal.code, refusal.reason, reconnect=refusal.reconnect)
-            connection.ended(connection, departure)
+            connection.put_out("kicked", refusal)
         else:
-            self.give_up(connection, departure)
+            self.give_up(connection, Departure(reason="kicked", code=refusal.code))
 
 
 def _nobody_is_lost(connection: Connection, departure: Departure) -> None:

@@ -16,8 +16,9 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_laye
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 
 from django_hub.bounds import Bounds
-from django_hub.connection import Connection, Departure
+from django_hub.connection import Connection
 from django_hub.consumers import HubConsumer
+from django_hub.departures import Departure
 from django_hub.events import Event, Joined, Left, Message, read_body
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.choice import get_layer

@@ -23,13 +23,15 @@ from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
 
 from django_hub import HubConsumer, hub_ban, hub_broadcast, hub_kick, hub_send, hub_unban, inquiries
-from django_hub.api import hub_add, hub_member, hub_members
+from django_hub.additions import hub_add
+from django_hub.api import hub_member, hub_members
 from django_hub.entries import Entry, Kind
 from django_hub.events import Joined, Left
 from django_hub.exceptions import InvalidBound, InvalidMessage, Refused, Unavailable
 from django_hub.jsontext import JsonText
 from django_hub.notices import NOTICES, Kicked, UsersChanged, write
 from django_hub.ordering import Ordering
+from django_hub.rechecks import _Newcomer
 from django_hub.tickets import hub_ticket
 from tests.apps import EVENTS, FaultyStore, OpenConsumer, StockConsumer, World
 from tests.apps import world as world
@@ -299,6 +301,27 @@ async def test_what_is_forgotten_of_notices_is_made_up_for(
         await recheck(world)
     socket = await enter(world, anna, session=session)
     assert await closed(socket) == (4401, "no longer logged in")
+
+
+async def test_old_notices_are_forgotten_and_made_up_for(
+    world: World, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await enter(world, anna)
+    await joined(world, 1)
+    rechecks = world.relay.rechecks
+    since = asyncio.get_running_loop().time() - 5
+    await change(lambda: (setattr(anna, "first_name", "Anna"), anna.save()))
+    await until(lambda: rechecks._recent)
+    await rechecks.look()
+    assert rechecks._recent
+    monkeypatch.setattr("django_hub.rechecks._KEPT", 0.0)
+    await rechecks.look()
+    assert not rechecks._recent
+    # One whose user was loaded before that was heard.
+    (watched,) = rechecks.watched.all
+    assert rechecks._missed(_Newcomer(watched, since, since)) is True
+    later = asyncio.get_running_loop().time()
+    assert rechecks._missed(_Newcomer(watched, later, later)) is False
 
 
 async def test_a_notice_of_a_server_whose_clock_is_behind_is_heard_by_who_comes_then(
@@ -573,6 +596,110 @@ async def test_the_projects_own_authorize_is_asked_again_with_a_user_loaded_anew
     assert other.running
 
 
+class Hanging(Members):
+    """Lets in at once, and takes for ever when it is asked again."""
+
+    asked: ClassVar[int] = 0
+    let_in: ClassVar[set[Hanging]] = set()
+
+    async def authorize(self) -> bool:
+        if self in self.let_in:
+            Hanging.asked += 1
+            await asyncio.Event().wait()
+        self.let_in.add(self)
+        return True
+
+
+async def test_hooks_that_hang_hold_up_no_logins_and_no_other_hooks(
+    world: World, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Named(Members):
+        async def authorize(self) -> bool:
+            return self.scope["user"].first_name != "out"
+
+    monkeypatch.setattr(Hanging, "asked", 0)
+    monkeypatch.setattr(Hanging, "let_in", set())
+    berta = await User.objects.acreate(username="berta")
+    session = await change(lambda: logged_in(anna))
+    for _ in range(20):
+        await enter(world, anna, Hanging, session=session)
+    named, plain = await enter(world, berta, Named), await enter(world, berta)
+    await joined(world, 22)
+    await change(lambda: (setattr(anna, "first_name", "Anna"), anna.save()))
+    await until(lambda: Hanging.asked == 20)
+    await change(lambda: (setattr(berta, "first_name", "out"), berta.save()))
+    assert await closed(named) == (4403, "not allowed")
+    await change(lambda: CHANGES["inactive"](berta))
+    assert await closed(plain) == (4401, "no longer logged in")
+    await change(lambda: CHANGES["inactive"](anna))
+    await until(
+        lambda: all(type(each.consumer) is not Hanging for each in world.relay.rechecks.watched.all)
+    )
+    assert Hanging.asked == 20
+
+
+async def test_who_is_just_asked_is_asked_once_more_of_its_newest_user(world: World, anna: User) -> None:
+    gate, asked = asyncio.Event(), list[str]()
+
+    class Slow(Members):
+        async def authorize(self) -> bool:
+            name = self.scope["user"].first_name
+            asked.append(name)
+            if name:
+                await gate.wait()
+            return name != "three"
+
+    socket = await enter(world, anna, Slow)
+    await joined(world, 1)
+    for number, name in enumerate(("one", "two", "three"), start=1):
+        await change(lambda name=name: (setattr(anna, "first_name", name), anna.save()))
+        await until(lambda number=number: len(asked) > 1 and looked_up(world, number))
+    assert asked == ["", "one"]
+    gate.set()
+    assert await closed(socket) == (4403, "not allowed")
+    assert asked == ["", "one", "three"]
+
+
+def looked_up(world: World, count: int) -> bool:
+    """So many notices were heard, and acted on as far as that needs no hooks."""
+    rechecks = world.relay.rechecks
+    return len(rechecks._recent) >= count and rechecks.inquiries._task is None
+
+
+async def test_a_hook_that_awaits_what_was_cancelled_has_failed_and_costs_no_other(
+    world: World, anna: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unlucky(Members):
+        async def authorize(self) -> bool:
+            if self.scope["user"].first_name:
+                raise asyncio.CancelledError
+            return True
+
+    class Named(Members):
+        async def authorize(self) -> bool:
+            return not self.scope["user"].first_name
+
+    unlucky, named = await enter(world, anna, Unlucky), await enter(world, anna, Named)
+    await joined(world, 2)
+    await change(lambda: (setattr(anna, "first_name", "Anna"), anna.save()))
+    assert await closed(unlucky) == (1011, "the server failed")
+    assert await closed(named) == (4403, "not allowed")
+    assert "Unlucky failed when it was asked again" in caplog.text
+
+
+async def test_inquiries_that_were_ended_go_on_when_they_are_wanted_again(world: World, anna: User) -> None:
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    inquiries_ = world.relay.rechecks.inquiries
+    # As when the relay stops in the moment in which it hears of something.
+    inquiries_.of_everybody()
+    inquiries_.end()
+    await turns()
+    await User.objects.all().aupdate(is_active=False)
+    inquiries_.of_everybody()
+    assert await closed(socket) == (4401, "no longer logged in")
+
+
 async def test_stock_consumers_go_with_the_login(world: World, anna: User) -> None:
     fresh = await User.objects.aget(pk=anna.pk)
 
@@ -793,7 +920,7 @@ async def test_what_happens_while_the_only_socket_comes_in_is_told_it(
     socket.send_nowait('{"type":"connect"}')
     assert (await closed(socket))[0] == 4401
     await socket.ended()
-    assert world.relay.places.visitors == 0
+    assert not world.relay.places.visitors
 
 
 def test_saving_a_user_needs_no_channel_layer(
@@ -915,12 +1042,12 @@ async def test_what_may_be_heard_changes_while_connected(world: World, anna: Use
 
     socket = await enter(world, anna, Fickle)
     await joined(world, 1)
-    (consumer,) = [watched.consumer for watched in world.relay.rechecks.watched.all]
+    (watched,) = world.relay.rechecks.watched.all
     await change(lambda: (setattr(anna, "first_name", "deaf"), anna.save()))
-    await until(lambda: not consumer._connection.hears)
+    await until(lambda: not watched.connection.hears)
     await hub_broadcast("lobby", "unheard")
     await change(lambda: (setattr(anna, "first_name", "ears"), anna.save()))
-    await until(lambda: consumer._connection.hears)
+    await until(lambda: watched.connection.hears)
     await hub_broadcast("lobby", "heard")
     assert await socket.receive() == "heard"
 
@@ -939,6 +1066,42 @@ async def test_a_client_is_kicked_once_and_may_come_again(world: World) -> None:
     assert await hub_kick("lobby", client_id="ann") == 0
     assert bob.running
     await world.join("ann")
+
+
+class Guests(OpenConsumer):
+    """Who stands on a list of the project's own, which no signal tells of."""
+
+    grace = 0
+    invited: ClassVar[set[str]] = set()
+
+    async def authorize(self) -> bool:
+        return self.client_id in self.invited
+
+
+@pytest.mark.parametrize("keeper", [True, False])
+@pytest.mark.parametrize("logs_in", [True, False])
+async def test_who_is_kicked_while_it_comes_in_is_asked_again(
+    world: World, anna: User, settings: Any, keeper: bool, logs_in: bool
+) -> None:
+    # Without these the relay begins to hear only when the client joins.
+    settings.DJANGO_HUB = NONE
+    if keeper:
+        await world.join("other", "garden")
+    Guests.invited = {"ann"}
+    scope = websocket_scope("lobby", client_id="ann", user=anna if logs_in else AnonymousUser())
+    socket = await world.open(Guests.as_asgi(), scope | {"subprotocols": ["hub.v1"]})
+    # Its hooks have let it in, and it takes its time to say `connect`.
+    Guests.invited = set()
+    assert await hub_kick("lobby", **({"user": anna} if logs_in else {"client_id": "ann"})) == 0
+    socket.send_nowait('{"type":"connect"}')
+    assert await closed(socket) == (4403, "not allowed")
+    await socket.ended()
+    # It may come again where its hooks say so.
+    Guests.invited = {"ann"}
+    again = await world.open(Guests.as_asgi(), dict(scope))
+    await until(lambda: hub_member("lobby", "ann"))
+    await until(lambda: world.relay.rechecks.inquiries.is_idle)
+    assert again.running
 
 
 async def test_all_of_a_users_clients_are_kicked_from_this_hub(world: World, anna: User) -> None:

@@ -10,7 +10,8 @@ from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from django.contrib.auth.models import User
 
 from django_hub import sync
-from django_hub.api import hub_add, hub_broadcast, hub_member, hub_members, hub_post, hub_remove, hub_send
+from django_hub.additions import hub_add, hub_post, hub_remove
+from django_hub.api import hub_broadcast, hub_member, hub_members, hub_send
 from django_hub.exceptions import InvalidMessage, InvalidName, Unavailable
 from django_hub.filters import Where
 from django_hub.relay import get_relay

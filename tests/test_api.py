@@ -9,17 +9,15 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from django_hub.additions import hub_add, hub_post, hub_remove
 from django_hub.api import (
     current_hub,
     current_hubs,
-    hub_add,
     hub_broadcast,
     hub_create,
     hub_destroy,
     hub_member,
     hub_members,
-    hub_post,
-    hub_remove,
     hub_send,
 )
 from django_hub.consumers import HubConsumer

@@ -8,7 +8,7 @@ import pytest
 
 from django_hub import clients as module
 from django_hub import connection as connections
-from django_hub.connection import Departure
+from django_hub.departures import Departure
 from django_hub.entries import Entry
 from django_hub.events import read_body
 from django_hub.exceptions import Damaged, Unavailable

@@ -5,10 +5,10 @@ import weakref
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
 
 from django_hub import connection as module
-from django_hub.connection import Connection, Departure, user_id
+from django_hub.connection import Connection
+from django_hub.departures import Departure
 from django_hub.events import read_body
 from django_hub.taking import Posting
 from django_hub.wires.base import Outgoing
@@ -218,20 +218,6 @@ def test_its_leave_tells_all() -> None:
     assert (left.reason, left.code, left.error) == ("write", 1006, "E")
     assert left.undelivered == ("one", b"two")
     assert (leave.connection, leave.process) == (connection.id, "process")
-
-
-@pytest.mark.parametrize(
-    ("scope", "expected"),
-    [
-        ({}, None),
-        ({"user": None}, None),
-        ({"user": AnonymousUser()}, None),
-        ({"user": User(pk=7)}, "7"),
-    ],
-    ids=["no user", "None", "anonymous", "logged in"],
-)
-def test_the_user_of_a_scope(scope: dict[str, Any], expected: str | None) -> None:
-    assert user_id(scope) == expected
 
 
 def test_who_it_is_stands_in_every_body() -> None:

@@ -14,14 +14,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from django_hub import connection as connections
-from django_hub import consumers
+from django_hub import consumers, door
 from django_hub.api import hub_broadcast, hub_destroy, hub_member, hub_send
 from django_hub.consumers import HubConsumer
 from django_hub.events import Event, Joined, Left, Message
-from django_hub.exceptions import InvalidMessage, Refused
+from django_hub.exceptions import InvalidMessage, Refused, Unavailable
 from django_hub.messages import Close
 from django_hub.wires.choice import Wires
-from tests.apps import EVENTS, OpenConsumer, World
+from tests.apps import EVENTS, FaultyStore, OpenConsumer, World
 from tests.apps import world as world
 from tests.sockets import Closed, Socket, turns, until, websocket_scope
 
@@ -152,6 +152,34 @@ async def test_a_meta_that_is_too_large_refuses(world: World, caplog: pytest.Log
     assert "A client's meta, as JSON, has at most 65,536 bytes; got 65,550." in caplog.text
 
 
+async def test_a_hook_that_awaits_what_was_cancelled_has_failed(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unlucky(OpenConsumer):
+        async def authorize(self) -> bool:
+            raise asyncio.CancelledError
+
+    socket = await world.open(Unlucky.as_asgi(), websocket_scope("lobby"))
+    assert await socket.close_code() == 1011
+    assert "Unlucky failed while it let a client in; refused" in caplog.text
+
+
+async def test_a_message_whose_hook_awaits_what_was_cancelled_is_no_stop_of_the_server(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unlucky(OpenConsumer):
+        async def on_message(self, data: str | bytes) -> None:
+            raise asyncio.CancelledError
+
+    ann = await world.join("ann", consumer=Unlucky)
+    ann.send_nowait("x")
+    assert await ann.close_code() == 1011
+    await ann.ended()
+    await world.settled()
+    assert (left_of(world).reason, left_of(world).code) == ("read", 1011)
+    assert "Unlucky failed on a message of ann in hub lobby" in caplog.text
+
+
 async def test_authorize_knows_the_hub_and_the_client(world: World) -> None:
     known: list[tuple[str, str]] = []
 
@@ -223,7 +251,7 @@ async def test_a_hook_that_hangs_at_the_door_refuses_in_the_end(
     async def hang(self: HubConsumer) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(consumers, "DECIDED_WITHIN", 0.05)
+    monkeypatch.setattr(door, "DECIDED_WITHIN", 0.05)
     socket = await open_with(world, type("Hanging", (OpenConsumer,), {hook: hang}))
     assert await socket.close_code() == 1011
     assert "Hanging failed while it let a client in; refused" in caplog.text
@@ -534,6 +562,22 @@ async def test_a_server_that_reads_on_while_nobody_takes_is_flooded_once(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
         "ann in hub lobby is closed: it sends more than is taken"
     ]
+
+
+async def test_who_floods_such_a_server_before_it_is_a_member_is_closed_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Wires, "stops_reading", lambda *_: False)
+    store = world.use_store(FaultyStore())
+    store.fail["bans"] = [Unavailable("gone")] * 10_000
+    ann = await world.open(OpenConsumer.as_asgi(), websocket_scope("lobby", client_id="ann"))
+    for number in range(20_000):
+        ann.send_nowait(f"too many {number}")
+    assert await ann.close_code() == 1013
+    ann.disconnect(1013)
+    await ann.ended()
+    assert not world.events
+    assert "ann in hub lobby is closed: it sends more than is taken" in caplog.text
 
 
 async def test_a_full_mailbox_stops_the_reading_and_loses_nothing(world: World, settings: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
+from channels.exceptions import DenyConnection
 
 from django_hub import conversation, workers
 from django_hub.api import hub_broadcast, hub_member, hub_send, hub_update
@@ -118,6 +119,44 @@ async def test_data_comes_as_it_was_sent(world: World) -> None:
     numbers = [frame["seq"] for frame in frames[:4]]
     assert numbers == list(range(numbers[0], numbers[0] + 4))
     assert frames[4]["direct"] == 1
+
+
+class Known(Room):
+    """Decides by the id of its client, which is not the project's own."""
+
+    blocked: ClassVar[set[str]] = set()
+
+    async def authorize(self) -> bool:
+        if "denied" in self.blocked and self.client_id in self.blocked:
+            raise DenyConnection
+        return self.client_id not in self.blocked
+
+    async def get_meta(self) -> dict[str, Any]:
+        return {"guest": self.client_id[:4]}
+
+
+@pytest.mark.parametrize("how", ["no", "denied"])
+async def test_who_is_back_is_asked_about_as_who_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(Known, "blocked", set())
+    talk = Talk(world, Known)
+    name = (await talk.come())["client"]
+    await talk.drop()
+    hello = await talk.back()
+    assert hello["resumed"]
+    assert [each["meta"] for each in hello["presence"]] == [{"guest": name[:4]}]
+    await talk.drop()
+    Known.blocked = {name, how}
+    talk.socket = await world.open(Known.as_asgi(), websocket_scope("lobby", subprotocols=["hub.v1"]))
+    talk.say(type="connect", token=hello["token"])
+    assert await talk.next() == {
+        "type": "closing",
+        "code": 4403,
+        "reason": "not allowed",
+        "reconnect": False,
+    }
+    assert await talk.socket.close_code() == 4403
 
 
 async def test_who_drops_and_is_back_is_the_same_member(world: World) -> None:

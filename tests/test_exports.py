@@ -7,7 +7,7 @@ import types
 import pytest
 
 import django_hub
-from django_hub import api, bans, events, exceptions, messages, sync, testing, tickets
+from django_hub import additions, api, bans, events, exceptions, messages, sync, testing, tickets
 
 EXPORTED = {
     **{name: getattr(testing, name) for name in testing.__all__},
@@ -29,7 +29,7 @@ def own(module):
 
 
 #: What `sync` has in a form that blocks, and what neither waits nor asks anybody.
-ASYNCHRONOUS = own(api) | own(bans)
+ASYNCHRONOUS = own(additions) | own(api) | own(bans)
 PLAIN = {name for name in own(tickets) if name.startswith("hub_")}
 
 
@@ -61,7 +61,7 @@ def test_nothing_else_is_in_the_package():
     assert others == set(django_hub.__all__)
 
 
-@pytest.mark.parametrize("module", [api, bans, exceptions], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [additions, api, bans, exceptions], ids=lambda module: module.__name__)
 def test_what_the_module_offers_is_exported(module):
     assert own(module) <= set(django_hub.__all__)
 

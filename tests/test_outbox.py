@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from django_hub.bells import Bells
-from django_hub.connection import Connection, Departure
+from django_hub.connection import Connection
+from django_hub.departures import Departure
 from django_hub.events import read_body
 from django_hub.exceptions import Damaged, Unavailable
 from django_hub.layers.base import Layer

@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
-from django_hub import api, bans, sync
+from django_hub import additions, api, bans, sync
 from django_hub.exceptions import InvalidMessage, InvalidName
 from django_hub.filters import Where
 from django_hub.hubs import Hub
@@ -21,7 +21,7 @@ from tests.live.servers import ROOT
 
 ORIGINALS = {
     name: value
-    for module in (api, bans)
+    for module in (additions, api, bans)
     for name, value in vars(module).items()
     if name.startswith(("hub_", "current_")) and value.__module__ == module.__name__
 }

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from django_hub import hub_broadcast
-from django_hub.connection import Departure
+from django_hub.departures import Departure
 from django_hub.exceptions import Refused
 from django_hub.tallies import Tallies, size, tallies
 from tests.apps import FaultyStore, World

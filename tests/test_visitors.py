@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
+from django_hub.bans import hub_ban
 from django_hub.events import Joined
 from django_hub.exceptions import Unavailable
 from django_hub.stores.visits import Place, Visit
 from tests.apps import OpenConsumer, World
 from tests.apps import world as world
-from tests.sockets import Socket, until, websocket_scope
+from tests.sockets import Socket, turns, until, websocket_scope
 
 ANN = User(pk=7)
 NONE = dict.fromkeys(
@@ -115,6 +116,37 @@ async def test_who_may_not_join_is_counted_and_hooks_are_spared(world: World, li
     for _ in range(3):
         assert await (await come(world, consumer=Closed)).close_code() == 4432
     assert Closed.asked == 4
+
+
+@pytest.mark.parametrize("speaks", [False, True])
+async def test_who_is_refused_behind_the_hooks_is_counted_too(
+    world: World, limit: Any, speaks: bool
+) -> None:
+    limit(JOINS_PER_USER=3)
+    await hub_ban("lobby", user=ANN, seconds=60)
+    more = {"subprotocols": ["hub.v1"]} if speaks else {}
+    for _ in range(4):
+        socket = await come(world, user=ANN, **more)
+        socket.send_nowait('{"type":"connect"}')
+        assert await socket.close_code() == 4403
+        await until(lambda: world.relay.places._visits.is_idle)
+    assert world.relay.places.refusals.total == {4432: 1}
+    assert await (await come(world, user=ANN)).close_code() == 4432
+
+
+async def test_a_server_that_stops_gives_back_what_its_sockets_held(world: World, limit: Any) -> None:
+    limit(CONNECTIONS_PER_USER=1)
+    socket = await come(world, user=ANN)
+    await members(world, 1)
+    process = world.relay._process
+    await world.relay.shut_down()
+    visit = Visit((Place("user 7", 1),))
+    assert await world.store.visit("another server", {}, [visit]) == [None]
+    socket.cancel()
+    await socket.ended()
+    await turns()
+    # Its end brings no relay to life again.
+    assert (world.relay._process, world.relay.is_running) == (process, False)
 
 
 async def test_a_full_hub(world: World, limit: Any, caplog: Any) -> None:

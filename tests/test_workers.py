@@ -11,7 +11,7 @@ from channels.exceptions import StopConsumer
 
 from django_hub import workers as module
 from django_hub.bells import WAKE
-from django_hub.connection import Departure
+from django_hub.departures import Departure
 from django_hub.events import Event, Joined, Left, Lost, Message, Resumed, Updated
 from django_hub.listener import EMBEDDED, GRACE
 from django_hub.workers import HubEvents

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from django_hub.bounds import Bounds
-from django_hub.connection import Connection, Departure
+from django_hub.connection import Connection
+from django_hub.departures import Departure
 from django_hub.relay import get_relay
 from django_hub.wires.asgi import AsgiWire
 

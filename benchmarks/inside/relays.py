@@ -12,7 +12,7 @@ import redis.asyncio
 from benchmarks.generator import Measured
 from benchmarks.inside.clients import connection
 from django_hub.conf import get_settings
-from django_hub.connection import Departure
+from django_hub.departures import Departure
 from django_hub.entries import Entry
 from django_hub.layers.choice import get_layer
 from django_hub.relay import Relay

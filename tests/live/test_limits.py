@@ -70,3 +70,28 @@ async def test_servers_count_together_and_forget_a_dead_one(environment: dict[st
 
         await eventually(room, 15_000 * MS)
         assert not await come(other, "last")
+
+
+@pytest.mark.parametrize("kind", [daphne, uvicorn])
+async def test_a_server_that_stops_gives_back_what_its_sockets_held(
+    environment: dict[str, str], kind: Any
+) -> None:
+    environment["HUB"] = json.dumps({**HUB, "PROCESS_LEASE": 30_000 * MS})
+    async with (
+        kind(APP, environment) as one,
+        uvicorn(APP, environment) as other,
+        contextlib.AsyncExitStack() as stack,
+    ):
+
+        async def come(server: WebServer, name: str) -> bool:
+            return await is_in(await stack.enter_async_context(connect(server, name)))
+
+        came = await asyncio.gather(*(come(one, f"a{n}") for n in range(6)))
+        assert sum(came) == 6
+        assert not await come(other, "full")
+        # As browsers open one ahead: Daphne then cancels no application.
+        _, ahead = await asyncio.open_connection(one.host, one.port)
+        await one.stop()
+        ahead.close()
+        # Well before its lease is over.
+        await eventually(lambda: come(other, "back"), 5_000 * MS)
