@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from django_hub.bells import Bells
-from django_hub.connection import Connection, Departure
+from django_hub.connection import Connection
+from django_hub.departures import Departure
 from django_hub.layers.base import Layer
 from django_hub.leaving import Leaving
 from django_hub.outbox import Outbox
