@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from django_hub import closes
@@ -12,7 +13,7 @@ from django_hub.conf import get_settings
 from django_hub.delivery import taken
 from django_hub.entries import Entry, Kind
 from django_hub.events import describe, left_body
-from django_hub.exceptions import InvalidBound
+from django_hub.exceptions import InvalidBound, InvalidMessage
 from django_hub.exclusions import ban_refusal, client_subject, user_subject
 from django_hub.hubs import HubName, name_of
 from django_hub.members import Member
@@ -79,6 +80,8 @@ async def hub_ban(
             f"A ban is for a number of seconds above 0, and at most {_LONGEST:.0f} (100 years); "
             f"got {seconds!r:.80}."
         )
+    if wrong := closes.complaint(closes.FORBIDDEN, reason):
+        raise InvalidMessage(wrong)
     refusal = ban_refusal(reason)
     # First: who comes while the others are put out must find it.
     await get_store().ban(name, subject, float(seconds), reason)
@@ -101,8 +104,10 @@ def _subject(client_id: str | None, user: Any) -> tuple[str, str, str]:
     if client_id is not None:
         return client_subject(require_client_id(client_id)), client_id, ""
     user_id = str(getattr(user, "pk", user))
-    if not user_id or user_id == "None":
-        raise TypeError(f"user is a user who is in the database, or its primary key; got {user!r:.80}.")
+    # Of several, or of a class, `str` makes an id that nobody has: nobody would be put out, without a word.
+    is_none = isinstance(user, (bool, type)) or (isinstance(user, Iterable) and not isinstance(user, str))
+    if is_none or user_id in ("", "None"):
+        raise TypeError(f"user is one user who is in the database, or its primary key; got {user!r:.80}.")
     return user_subject(user_id), "", user_id
 
 

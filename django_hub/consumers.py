@@ -35,6 +35,9 @@ _LIMITS = {
     "heartbeat": "float",
     "max_members": "int | None",
     "presence": "bool",
+    # "no" is true, and None lets everybody in.
+    "login_required": "bool",
+    "ticket_required": "bool",
 }
 
 _DECIDE = ("authorize", "may_send", "may_receive")

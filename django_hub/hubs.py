@@ -29,10 +29,17 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A hub by its name. It is a handle, not a copy: what it answers is asked of the store."""
+    """A hub by its name. It is a handle, not a copy: what it answers is asked of the store.
+
+    Raises `InvalidName`.
+    """
 
     name: str
     events_channel: str = DEFAULT_EVENTS
+
+    def __post_init__(self) -> None:
+        # The functions that take a Hub in a name's place do not look at it again.
+        require_hub_name(self.name)
 
     @classmethod
     def of(cls, record: HubRecord) -> Hub:

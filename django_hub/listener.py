@@ -105,7 +105,8 @@ async def _run_application(scope: dict[str, Any], messages: _Messages) -> None:
             await application(dict(scope), messages.get, _refuse)
         except Exception:
             logger.exception(
-                "The application for channel %s failed; it is started again. Is it routed? In asgi.py: "
+                "The application for channel %s failed; it is started again. Does the one that "
+                "ASGI_APPLICATION names route it? In asgi.py: "
                 'ProtocolTypeRouter({..., "channel": ChannelNameRouter({"%s": YourEvents.as_asgi()})})',
                 scope["channel"],
                 scope["channel"],

@@ -14,6 +14,7 @@ import functools
 from collections.abc import Coroutine
 from typing import Any
 
+from django.apps import apps
 from django.core.signals import setting_changed
 
 from django_hub.account import Account
@@ -308,7 +309,22 @@ _relays: PerLoop[Relay] = PerLoop()
 
 def get_relay() -> Relay:
     """The relay of the running loop."""
-    return _relays.get(lambda: Relay(get_layer(), get_store(), get_settings()))
+    return _relays.get(_new_relay)
+
+
+def _new_relay() -> Relay:
+    _look_for_app()
+    return Relay(get_layer(), get_store(), get_settings())
+
+
+@functools.cache
+def _look_for_app() -> None:
+    """Hubs work without: that nobody hears of a logout would be seen too late."""
+    if not apps.is_installed("django_hub"):
+        logger.error(
+            "'django_hub' is not in INSTALLED_APPS: no client is closed when its user logs out or loses "
+            "rights, and 'manage.py check' says nothing of hubs. Put it there, before 'channels'."
+        )
 
 
 def relays() -> list[Relay]:

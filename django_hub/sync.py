@@ -30,14 +30,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _require_no_loop(name: str) -> None:
+def _require_no_loop(name: str, instead: str = "await django_hub.{}(...)") -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
     raise SynchronousOnlyOperation(
         f"django_hub.sync.{name} would block the event loop it is called on. "
-        f"Write 'await django_hub.{name}(...)', or call it from a thread (asgiref.sync.sync_to_async)."
+        f"Write '{instead.format(name)}', or call it from a thread (asgiref.sync.sync_to_async)."
     )
 
 
@@ -56,7 +56,7 @@ def _blocking_list(function: Callable[P, AsyncIterator[T]]) -> Callable[P, list[
         async def collect() -> list[T]:
             return [item async for item in function(*args, **kwargs)]
 
-        _require_no_loop(function.__name__)
+        _require_no_loop(function.__name__, "async for ... in django_hub.{}(...)")
         return background.run(collect())
 
     return call

@@ -76,7 +76,7 @@ class HubEvents(AsyncConsumer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        require_async(cls, _HANDLERS.values())
+        require_async(cls, [*_HANDLERS.values(), "handle"])
 
     async def hub_joined(self, event: Joined) -> None:
         """A client came into the hub."""

@@ -1271,8 +1271,14 @@ async def test_kicks_and_bans_refuse_what_makes_no_sense(world: World) -> None:
             await hub_kick("lobby", **wrong)
     with pytest.raises(TypeError, match="in the database"):
         await hub_kick("lobby", user=User())
+    for nobody in ([7, 8], User, True, b"7", ""):
+        with pytest.raises(TypeError, match="user is one user who is in the database, or its primary key"):
+            await hub_ban("lobby", user=nobody, seconds=60)
     with pytest.raises(InvalidMessage):
         await hub_kick("lobby", client_id="a", code=7)
+    for reason in (None, 7, "\ud800"):
+        with pytest.raises(InvalidMessage, match="A close reason is text"):
+            await hub_ban("lobby", client_id="a", seconds=60, reason=reason)
     for seconds in (0, -1, float("inf"), 1e16, True, "60"):
         with pytest.raises(InvalidBound, match="number of seconds"):
             await hub_ban("lobby", client_id="a", seconds=seconds)

@@ -139,6 +139,23 @@ def test_a_store_whose_host_is_none_is_an_error_of_its_own(store, complaint):
     assert f"DJANGO_HUB['STORE'], is none: {complaint}. Write it as" in errors["django_hub.E005"]
 
 
+@pytest.mark.parametrize(
+    ("host", "misspelt"),
+    [
+        ({"adress": "redis://127.0.0.1:1"}, "adress"),
+        ({"address": "redis://127.0.0.1:1", "timeot": 15}, "timeot"),
+        ({"address": "redis://127.0.0.1:1?timeot=15"}, "timeot"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("place", ["the store", "the layer"])
+def test_a_misspelt_option_of_a_host_is_found_before_its_first_connection(host, misspelt, place):
+    layers = redis_layer(host) if place == "the layer" else IN_MEMORY
+    errors = found(CHANNEL_LAYERS=layers, DJANGO_HUB={"STORE": host} if place == "the store" else {})
+    assert list(errors) == ["django_hub.E005"]
+    assert f"unexpected keyword argument '{misspelt}'. Write it as" in errors["django_hub.E005"]
+
+
 def test_the_memory_store_can_be_named():
     assert found(DJANGO_HUB={"STORE": "memory"}) == {}
 

@@ -10,7 +10,7 @@ import pytest
 from django_hub.api import current_hub, hub_create, hub_destroy
 from django_hub.conf import get_settings
 from django_hub.events import Event, Message
-from django_hub.exceptions import Unavailable
+from django_hub.exceptions import InvalidName, Unavailable
 from django_hub.hubs import Hub
 from django_hub.layers.choice import get_layer
 from django_hub.stores.ops import Commit, HubRecord, Lease, Post
@@ -18,6 +18,13 @@ from django_hub.taking import Posting
 from tests.apps import EVENTS, FAULTY, GONE, Clock, FaultyStore, World, make_connection, tell
 from tests.apps import world as world
 from tests.sockets import turns, until
+
+
+@pytest.mark.parametrize("name", [None, 7, "", "x" * 201, "a\0b", "\ud800"])
+def test_what_can_be_no_name_makes_no_hub(name: Any) -> None:
+    """The functions take a Hub in a name's place, and would send to one that can't be there."""
+    with pytest.raises(InvalidName):
+        Hub(name)
 
 
 class Taker:

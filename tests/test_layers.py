@@ -123,6 +123,16 @@ def test_a_missing_layer_is_an_error_with_the_fix_to_paste(configured, has):
         assert get_layer().in_memory
 
 
+def test_a_layer_that_is_misspelt_is_an_error_with_both_ways_to_mend_it():
+    with layers(default=IN_MEMORY), override_settings(DJANGO_HUB={"LAYER": "hubs"}):
+        with pytest.raises(ImproperlyConfigured, match=r"Name one in DJANGO_HUB\['LAYER'\]") as caught:
+            get_layer()
+        namespace = {}
+        exec(str(caught.value).rpartition("settings.py:\n")[2].strip(), namespace)
+        with override_settings(CHANNEL_LAYERS=namespace["CHANNEL_LAYERS"]):
+            assert get_layer().in_memory
+
+
 def test_a_layer_that_does_not_say_when_groups_expire_keeps_them_a_day():
     class Bare:
         pass

@@ -313,6 +313,21 @@ async def test_each_loop_has_its_own(world: World, make: Any) -> None:
     assert await asyncio.to_thread(lambda: asyncio.run(there())) is not get_relay()
 
 
+async def test_without_the_app_it_says_once_what_does_not_work(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    module._look_for_app.cache_clear()
+    try:
+        for _ in range(2):
+            settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_hub"]
+            settings.DJANGO_HUB = {"BATCH": 7}
+            get_relay()
+    finally:
+        module._look_for_app.cache_clear()
+    assert caplog.text.count("'django_hub' is not in INSTALLED_APPS") == 1
+    assert "before 'channels'" in caplog.text
+
+
 async def test_changed_settings_make_a_new_one(world: World, make: Any, settings: Any) -> None:
     before = get_relay()
     settings.DJANGO_HUB = {"STORE": "memory", "BEAT": 1.0}

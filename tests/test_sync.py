@@ -1,6 +1,8 @@
 """The blocking functions: from threads, and never on a running loop."""
 
 import asyncio
+import inspect
+import re
 import subprocess
 import sys
 import threading
@@ -46,7 +48,9 @@ def test_they_keep_their_documentation(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_on_a_running_loop_they_refuse_and_say_what_to_write(name: str) -> None:
-    with pytest.raises(SynchronousOnlyOperation, match=rf"Write 'await django_hub\.{name}\(\.\.\.\)'"):
+    is_iterator = inspect.isasyncgenfunction(ORIGINALS[name])
+    instead = f"{'async for ... in' if is_iterator else 'await'} django_hub.{name}(...)"
+    with pytest.raises(SynchronousOnlyOperation, match=re.escape(f"Write '{instead}'")):
         getattr(sync, name)("lobby")
 
 

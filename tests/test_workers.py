@@ -293,7 +293,7 @@ async def test_the_embedded_one_does_not(worker: Worker, caplog: pytest.LogCaptu
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize("name", sorted(module._HANDLERS.values()))
+@pytest.mark.parametrize("name", sorted([*module._HANDLERS.values(), "handle"]))
 def test_a_hook_that_is_not_async_is_refused_at_once(name: str) -> None:
     with pytest.raises(TypeError, match=rf"Bad\.{name} must be 'async def'"):
         type("Bad", (HubEvents,), {name: lambda self, event: None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from typing import Any
 
@@ -24,11 +25,12 @@ def get_layer() -> Layer:
     alias = get_settings().LAYER
     configured = channel_layers.configs
     if alias not in configured:
+        begin = "Name one in DJANGO_HUB['LAYER'], or begin with" if configured else "To begin with"
         raise ImproperlyConfigured(
             f"django_hub needs the channel layer {alias!r}, and CHANNEL_LAYERS has "
-            f"{', '.join(map(repr, configured)) or 'none'}. To begin with, in settings.py:\n"
-            "    CHANNEL_LAYERS = "
-            '{"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}'
+            f"{', '.join(map(repr, configured)) or 'none'}. {begin}, in settings.py:\n"
+            f"    CHANNEL_LAYERS = {{{json.dumps(alias)}: "
+            '{"BACKEND": "channels.layers.InMemoryChannelLayer"}}'
         )
     backend = channel_layers[alias]
     layer = _layers.get(backend)

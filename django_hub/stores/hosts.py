@@ -21,6 +21,8 @@ def connect(host: dict[str, Any]) -> Redis:
             raise _no_host("it is empty")
     try:
         pool = create_pool({**host, "decode_responses": True})
+        # Not connected: so an option that is misspelt is found here, and not by the first client.
+        pool.make_connection()
     except (ValueError, TypeError, KeyError) as error:
         raise _no_host(f"{type(error).__name__}: {error}") from error
     return Redis(connection_pool=pool)

@@ -62,6 +62,7 @@ class Command(BaseCommand):
         try:
             settings = get_settings()
             layer = get_layer()
+            channels = options["channels"] or hub_channels(get_default_application())
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
         if options["layer"] not in (None, settings.LAYER):
@@ -74,7 +75,6 @@ class Command(BaseCommand):
                 "The in-memory channel layer reaches its own process only, so a worker would get nothing. "
                 "Set CHANNEL_LAYERS to channels_redis; or run no worker: the server does its work."
             )
-        channels = options["channels"] or hub_channels(get_default_application())
         if not channels:
             raise CommandError(
                 "The application routes no channel to a HubEvents. In asgi.py: ProtocolTypeRouter({..., "
