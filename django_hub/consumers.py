@@ -62,7 +62,8 @@ class HubConsumer(AsyncConsumer):
     with 1013.
     """
 
-    #: The channel whose worker handles the events of its hubs.
+    #: The channel whose worker handles the events of its hubs. A hub has one: where consumers with others
+    #: lead into the same hub, that of who came first, or of `hub_create`.
     events: ClassVar[str] = DEFAULT_EVENTS
 
     # Who may join. Asked before the client is a member, and again while it is one, when something changed

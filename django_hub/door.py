@@ -17,7 +17,7 @@ from django_hub.connection import Connection
 from django_hub.conversation import Conversation
 from django_hub.envelopes import SUBPROTOCOL
 from django_hub.exceptions import InvalidName, Refused
-from django_hub.hooks import DECIDED_WITHIN, is_our_end
+from django_hub.hooks import DECIDED_WITHIN, is_our_end, require_text
 from django_hub.intake import Speaker
 from django_hub.logs import get_logger
 from django_hub.members import plain_meta
@@ -152,11 +152,16 @@ class Door:
         host = self._host
         if self._relay.draining:
             return Refused(closes.SERVICE_RESTART, "the server restarts")
-        host.hub = self._named(await host.get_hub())
+        name = type(host).__name__
+        host.hub = self._named(require_text(f"{name}.get_hub", await host.get_hub()))
         await self._redeem()
         client_id = await host.get_client_id()
         self._given = client_id is not None
-        host.client_id = new_client_id() if client_id is None else require_client_id(client_id)
+        host.client_id = (
+            new_client_id()
+            if client_id is None
+            else require_client_id(require_text(f"{name}.get_client_id", client_id))
+        )
         return await self._decided()
 
     async def _decided(self) -> Refused | None:

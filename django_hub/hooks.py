@@ -29,9 +29,21 @@ def require_answer(hook: str, answer: object) -> bool:
     is true, and so is ``"no"``."""
     if isinstance(answer, bool):
         return answer
+    raise _wrong(hook, answer, "True or False", "bool")
+
+
+def require_text(hook: str, answer: object) -> str:
+    """What the hook said. Raises `TypeError` for no text: that is the application's slip, of which its
+    client, as of a bad name in a url, could not know."""
+    if isinstance(answer, str):
+        return answer
+    raise _wrong(hook, answer, "text", "str")
+
+
+def _wrong(hook: str, answer: object, expected: str, kind: str) -> TypeError:
     if inspect.iscoroutine(answer):
         answer.close()
-    raise TypeError(
-        f"{hook}() must return True or False; got {type(answer).__name__}: {answer!r:.80}. "
-        "Is an 'await' missing, or a bool(...)?"
+    return TypeError(
+        f"{hook}() must return {expected}; got {type(answer).__name__}: {answer!r:.80}. "
+        f"Is an 'await' missing, or a {kind}(...)?"
     )

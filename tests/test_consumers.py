@@ -284,13 +284,30 @@ async def test_a_hook_may_deny_before_accepting(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "x" * 201, "nul\0", "half \ud800", 5], ids=["empty", "201", "NUL", "surrogate", "int"]
+    "name", ["", "x" * 201, "nul\0", "half \ud800"], ids=["empty", "201", "NUL", "surrogate"]
 )
 @pytest.mark.parametrize("what", ["hub", "client_id"])
 async def test_a_bad_name_is_closed_with_4400(world: World, what: str, name: Any) -> None:
     scope = {"hub": "lobby", "client_id": "ann"} | {what: name}
     socket = await open_with(world, OpenConsumer, **scope)
     assert await socket.close_code() == 4400
+    await socket.ended()
+    assert world.events == []
+
+
+@pytest.mark.parametrize("hook", ["get_hub", "get_client_id"])
+async def test_a_name_that_is_no_text_is_the_hooks_failure(
+    world: World, hook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of ``path("<int:hub>/")``, or a user's primary key: no client could mend it."""
+
+    async def number(self: HubConsumer) -> int:
+        return 5
+
+    socket = await open_with(world, type("Counting", (OpenConsumer,), {hook: number}))
+    assert await socket.close_code() == 1011
+    assert f"Counting.{hook}() must return text; got int: 5." in caplog.text
+    assert "or a str(...)?" in caplog.text
     await socket.ended()
     assert world.events == []
 
