@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
-from django_hub.bells import Bells
+from django_hub.bells import RING, Bells
 from django_hub.exceptions import Unavailable
 from django_hub.layers.base import Layer
 from django_hub.logs import get_logger
-from django_hub.names import group_name
+from django_hub.names import UNHEARD, group_name
 from django_hub.notices import NOTICES
 from django_hub.stores.base import Store
 from django_hub.tallies import tallies
 
 logger = get_logger(__name__)
+
+# What was rung for is remembered for so many times the store's `ring_again`: other processes ring, too.
+_REMEMBERED = 4
 
 
 class Keeper:
@@ -26,6 +30,9 @@ class Keeper:
         self._store = store
         self._bells = bells
         self._layer = layer
+        # When which hubs were rung for, and of which channels it was told that nobody listens.
+        self._rung: dict[str, float] = {}
+        self._told: dict[str, float] = {}
 
     async def run(self, beat: Callable[[], Awaitable[None]], every: float) -> None:
         """Call ``beat`` and look, about ``every`` so many seconds, until cancelled."""
@@ -55,7 +62,30 @@ class Keeper:
         self._bells.ring(await self._store.reap(self._bury))
 
     async def _ring_again(self) -> None:
-        self._bells.ring(await self._store.unclaimed())
+        wakes = await self._store.unclaimed()
+        self._bells.ring(wakes)
+        self._look_for_workers(wakes)
+
+    def _look_for_workers(self, wakes: Iterable[tuple[str, str]]) -> None:
+        """A wake may be lost, once. Of mail that is rung for again and again the project knows nothing else
+        where no worker runs, or its channel is misspelt."""
+        now = time.monotonic()
+        since = now - _REMEMBERED * self._store.limits.ring_again
+        self._rung = {hub: at for hub, at in self._rung.items() if at > since}
+        self._told = {channel: at for channel, at in self._told.items() if at > since}
+        for hub, channel in wakes:
+            if channel == UNHEARD or channel.startswith(RING):
+                continue
+            if hub in self._rung:
+                if channel not in self._told:
+                    logger.warning(
+                        "No worker takes the events of hub %s. Does 'manage.py runworker' run, and does "
+                        "the application route the channel %r to a HubEvents?",
+                        hub,
+                        channel,
+                    )
+                self._told[channel] = now
+            self._rung[hub] = now
 
     async def _bury(self, process: str, died: float, hubs: Collection[str]) -> None:
         # Nobody takes what is sent to it: senders would wait for its full channel.

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
 
 import pytest
 
-from django_hub.bells import Bells
+from django_hub.bells import RING, Bells
 from django_hub.exceptions import Unavailable
 from django_hub.keeper import Keeper
 from django_hub.layers.base import Layer
-from django_hub.names import group_name
+from django_hub.names import UNHEARD, group_name
 from django_hub.notices import NOTICES
 from tests.apps import EVENTS, Clock, FaultyLayer, FaultyStore, mail, make_connection
 from tests.apps import world as world
@@ -81,6 +82,40 @@ async def test_mail_that_nobody_took_is_rung_for_again(house: House) -> None:
     house.clock.now += house.store.limits.ring_again + 1
     assert await house.look() == [["lobby"]]
     assert await house.look() == []
+
+
+async def test_mail_that_nobody_takes_is_told_of_once_a_channel(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("django_hub.keeper.time.monotonic", lambda: house.clock.now)
+    await house.store.apply([make_connection("ann").join_op("process")])
+
+    async def rung() -> None:
+        house.clock.now += house.store.limits.ring_again + 1
+        assert await house.look() == [["lobby"]]
+
+    await rung()
+    assert caplog.text == ""  # a wake may be lost
+    await rung()
+    await rung()
+    assert caplog.text.count("No worker takes the events of hub lobby") == 1
+    assert f"route the channel '{EVENTS}' to a HubEvents?" in caplog.text
+    # After a long while in which all was taken it is news again.
+    house.clock.now += 10 * house.store.limits.ring_again
+    await rung()
+    await rung()
+    assert caplog.text.count("No worker takes the events of hub lobby") == 2
+
+
+@pytest.mark.parametrize("channel", [UNHEARD, f"{RING}1"])
+async def test_mail_that_is_for_no_worker_is_not_told_of(
+    house: House, caplog: pytest.LogCaptureFixture, channel: str
+) -> None:
+    await house.store.apply([replace(make_connection("ann").join_op("process"), events=channel)])
+    for _ in range(3):
+        house.clock.now += house.store.limits.ring_again + 1
+        await house.look()
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("error", [Unavailable("gone"), KeyError("bug")])
