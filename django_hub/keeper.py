@@ -79,8 +79,9 @@ class Keeper:
             if hub in self._rung:
                 if channel not in self._told:
                     logger.warning(
-                        "No worker takes the events of hub %s. Does 'manage.py runworker' run, and does "
-                        "the application route the channel %r to a HubEvents?",
+                        "No worker takes the events of hub %s, on channel %r. Does 'manage.py runworker' "
+                        "run, and does the application route that channel to a HubEvents? A hub is given "
+                        "another channel with hub_create(name, events=...).",
                         hub,
                         channel,
                     )

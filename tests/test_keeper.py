@@ -99,7 +99,7 @@ async def test_mail_that_nobody_takes_is_told_of_once_a_channel(
     await rung()
     await rung()
     assert caplog.text.count("No worker takes the events of hub lobby") == 1
-    assert f"route the channel '{EVENTS}' to a HubEvents?" in caplog.text
+    assert f"No worker takes the events of hub lobby, on channel '{EVENTS}'." in caplog.text
     # After a long while in which all was taken it is news again.
     house.clock.now += 10 * house.store.limits.ring_again
     await rung()
