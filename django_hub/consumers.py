@@ -114,7 +114,11 @@ class HubConsumer(AsyncConsumer):
     # Hooks, in the order in which they are called
 
     async def get_hub(self) -> str:
-        """The name of the hub to join. Default: the ``hub`` of the url route."""
+        """The name of the hub to join. Default: the ``hub`` of the url route.
+
+        A name is one for the whole site. Where another consumer lets in other people, put something before
+        it that only this one does; else who may come in here may come into those hubs.
+        """
         try:
             name: str = self.scope["url_route"]["kwargs"]["hub"]
         except KeyError:
