@@ -92,8 +92,13 @@ def hub_connect(
     may wait for their acknowledgement, and ``max_items`` for the program: of one that reads too slowly
     they are all dropped, and a `Resync` tells it so.
 
-    Raises `HubClosed` where the server refuses for good.
+    Raises `HubClosed` where the server refuses for good, `TypeError` for a ticket itself.
     """
+    if ticket is not None and not callable(ticket):
+        raise TypeError(
+            "ticket is an async function that asks the site for one, for each is good once; "
+            f"got {type(ticket).__name__}."
+        )
     session = Session(max_queue, max_queue_bytes)
     return HubClient(url, headers, ticket, (first, most), patience, session, max_items)
 

@@ -588,3 +588,9 @@ async def test_each_try_that_fails_is_logged_and_the_first_of_a_row_is_a_warning
         ("WARNING", f"No connection to {site.origin[7:]}/@room/: 1012 why"),
         ("INFO", f"No connection to {site.origin[7:]}/@room/: 4433 the hub is full"),
     ]
+
+
+def test_a_ticket_in_place_of_what_asks_for_one_is_refused():
+    """It is not shown: it may still be good."""
+    with pytest.raises(TypeError, match=r"an async function that asks the site for one.*got str\.$"):
+        hub_connect("ws://localhost/ws/lobby/", ticket="abc")
