@@ -132,7 +132,11 @@ def _socket() -> tuple[str, bool]:
 
 
 def _tried(given: Any) -> str:
-    told = {name: given[name] for name in ("client", "reason", "text", "as", "position") if given.get(name)}
+    told = {
+        name: given[name]
+        for name in ("client", "reason", "text", "as", "position", "until")
+        if given.get(name)
+    }
     return f"{given['action']} {told}"
 
 
@@ -163,19 +167,20 @@ def _broadcast(hub: str, given: Any) -> tuple[bool, str]:
     return ok, f"Broadcast: {text}" if ok else "There is no such hub any more."
 
 
-def _positions(given: Any) -> list[int] | None:
-    one = given.get("position", "")
-    return [int(one)] if one else None
+def _chosen(given: Any) -> tuple[list[int] | None, int | None]:
+    """One letter, or all up to the newest that was shown: one that came since nobody has seen."""
+    one, until = given.get("position", ""), given.get("until", "")
+    return [int(one)] if one else None, int(until) if until else None
 
 
 def _retry(hub: str, given: Any) -> tuple[bool, str]:
-    count = _run(operations.retry, hub, _positions(given))
+    count = _run(operations.retry, hub, *_chosen(given))
     why = "Nothing to retry: the letter is gone, or its hub is; a hub is there again with its next client."
     return bool(count), f"Dead letters put back into the mailbox: {count}." if count else why
 
 
 def _drop(hub: str, given: Any) -> tuple[bool, str]:
-    count = _run(operations.drop, hub, _positions(given))
+    count = _run(operations.drop, hub, *_chosen(given))
     return bool(count), f"Dead letters dropped: {count}." if count else "Nothing to drop."
 
 

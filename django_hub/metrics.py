@@ -9,6 +9,8 @@ directory, workers included: prometheus_client's custom collectors can't be (the
 from __future__ import annotations
 
 import atexit
+import contextlib
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -102,7 +104,7 @@ _SILENCE = Gauge(
 )
 _WAITING_HUBS = Gauge(
     "django_hub_mailbox_hubs",
-    "Hubs with events that wait, at the last scrape; at most 1000 are counted.",
+    "Hubs with events that wait, at the last scrape; at most 1000 are counted. NaN: the store did not say.",
     multiprocess_mode="livemostrecent",
 )
 _WAITING = Gauge(
@@ -146,6 +148,7 @@ def start() -> None:
     tallies.fanned_out = _FANOUT.observe
     tallies.handled = _handled
     tallies.publish = publish
+    waiting(None)
 
 
 def stop() -> None:
@@ -169,8 +172,13 @@ def publish() -> None:
         _SILENCE.set(max((relay.hearing.silence for relay in here), default=0.0))
 
 
-def waiting(hubs: Sequence[HubSurvey]) -> None:
-    """What waits in these hubs' mailboxes."""
+def waiting(hubs: Sequence[HubSurvey] | None) -> None:
+    """What waits in these hubs' mailboxes; None: that is not known, and 0 or what was known would be a lie
+    to whoever looks because of it."""
+    if hubs is None:
+        for gauge in (_WAITING_HUBS, _WAITING, _FULLEST, _OLDEST):
+            gauge.set(math.nan)
+        return
     _WAITING_HUBS.set(sum(hub.mail > 0 for hub in hubs))
     _WAITING.set(sum(hub.mail for hub in hubs))
     _FULLEST.set(max((hub.mail for hub in hubs), default=0))
@@ -186,7 +194,9 @@ def exposition() -> bytes:
     for file in Path(_DIRECTORY).glob("gauge_live*.db"):
         pid = file.stem.rpartition("_")[2]
         if pid.isdigit() and not _lives(int(pid)):
-            multiprocess.mark_process_dead(int(pid), _DIRECTORY)  # type: ignore[no-untyped-call]
+            # Another scrape may be removing it, too.
+            with contextlib.suppress(FileNotFoundError):
+                multiprocess.mark_process_dead(int(pid), _DIRECTORY)  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry, _DIRECTORY)  # type: ignore[no-untyped-call]
     return generate_latest(registry)

@@ -32,22 +32,29 @@ async def broadcast(hub: str, text: str, *, as_json: bool) -> bool:
     return True
 
 
-async def retry(hub: str, positions: Collection[int] | None = None) -> int:
-    """Put dead letters, all or those, back at the mailbox's end; how many. 0 where the hub is gone."""
-    revived = await get_store().revive(await _letters(hub, positions))
+async def retry(hub: str, positions: Collection[int] | None = None, until: int | None = None) -> int:
+    """Put dead letters back at the mailbox's end; how many. 0 where the hub is gone.
+
+    All, or those at ``positions``, and with ``until`` none behind that one: what nobody has seen yet stays.
+    """
+    revived = await get_store().revive(await _letters(hub, positions, until))
     get_relay().bells.ring(revived.wakes)
     await get_relay().bells.idle()
     return revived.count
 
 
-async def drop(hub: str, positions: Collection[int] | None = None) -> int:
-    """Drop dead letters, all or those; how many."""
-    return await get_store().discard(await _letters(hub, positions))
+async def drop(hub: str, positions: Collection[int] | None = None, until: int | None = None) -> int:
+    """Drop dead letters, chosen as in `retry`; how many."""
+    return await get_store().discard(await _letters(hub, positions, until))
 
 
-async def _letters(hub: str, positions: Collection[int] | None) -> list[DeadLetter]:
-    letters = await get_store().dead_letters(hub)
-    return [letter for letter in letters if positions is None or letter.position in positions]
+async def _letters(hub: str, positions: Collection[int] | None, until: int | None) -> list[DeadLetter]:
+    return [
+        letter
+        for letter in await get_store().dead_letters(hub)
+        if (positions is None or letter.position in positions)
+        and (until is None or letter.position <= until)
+    ]
 
 
 def message(text: str, *, as_json: bool) -> str | Json:

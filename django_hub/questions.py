@@ -18,9 +18,10 @@ from django_hub.logs import get_logger
 
 logger = get_logger(__name__)
 
-# Seconds that relays have; and rounds in which one is not asked that did not answer.
+# Seconds that relays have; and for which one is not asked that did not answer. Not a number of rounds: who
+# lists a large hub, or several who look at different things, would wait for it again and again.
 _PATIENCE = 1.0
-_SKIPPED = 10
+_SKIPPED = 10.0
 
 
 class Questions:
@@ -31,7 +32,8 @@ class Questions:
         self._channel = ""
         self._numbers = itertools.count(1)
         self._waiting: dict[str, asyncio.Future[Any]] = {}
-        self._silent: dict[str, int] = {}
+        # Until when one is not asked.
+        self._silent: dict[str, float] = {}
         self._receiving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -51,12 +53,12 @@ class Questions:
 
     async def ask(self, questions: Mapping[str, list[Any]]) -> dict[str, Any]:
         """The answers of relays, by their channels, to the question of each. One that does not answer
-        within a second, or with what is no answer to it, is left out, and not asked for some rounds."""
+        within a second, or with what is no answer to it, is left out, and not asked for ten."""
+        clock = asyncio.get_running_loop().time
         asked: dict[str, asyncio.Future[Any]] = {}
         numbers = []
         for process, question in questions.items():
-            if self._silent.get(process, 0) > 0:
-                self._silent[process] -= 1
+            if self._silent.get(process, 0.0) > clock():
                 continue
             number = str(next(self._numbers))
             message = {"type": ASK, "number": number, "to": self._channel, "question": json.dumps(question)}
@@ -78,7 +80,7 @@ class Questions:
                 answers[process] = answer
                 self._silent.pop(process, None)
             else:
-                self._silent[process] = _SKIPPED
+                self._silent[process] = clock() + _SKIPPED
         while len(self._silent) > 1000:
             del self._silent[next(iter(self._silent))]
         return answers

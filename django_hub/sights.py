@@ -88,8 +88,7 @@ class Viewer:
         if not named:
             if len([s for s in states if s.there]) < SHOWN:
                 known = set(names)
-                more = [record.name for record in await store.hubs("", SHOWN) if record.name not in known]
-                states += await store.survey(more)
+                states += [state for state in await store.survey_page("", SHOWN) if state.name not in known]
             states = sorted(states, key=lambda state: (-state.mail, -state.members, state.name))
         states = [state for state in states if state.there or state.error or state.dead_letters][:SHOWN]
         shown = [state.name for state in states]
@@ -111,6 +110,8 @@ class Viewer:
             "hubs": [self._row(state, at, answers) for at, state in enumerate(states)],
             "next": following,
             "rest": 0 if named or len(states) < SHOWN else max(0, totals.hubs - SHOWN),
+            # So many of those with mail were looked at, where that are not all.
+            "of": _BUSY if not named and totals.with_mail > _BUSY else 0,
         }
 
     async def _named(self, sight: Sight) -> tuple[list[str], str]:
@@ -236,7 +237,8 @@ def handled(hub: str, item: Handled) -> dict[str, Any]:
         "position": str(item.position),
         "failed": item.failed,
         "at": item.position / 1_000_000,
-        **({"client": item.client_id} | told(hub, item.position, item.body)),
+        **told(hub, item.position, item.body),
+        "client": item.client_id,
     }
 
 
@@ -262,7 +264,7 @@ def _told_of_beginning(body: str) -> dict[str, Any]:
     try:
         kind, client, *values = read_beginning(body)
     except UnreadableEvent:
-        return {"kind": "?", "text": body[:_TEXT]}
+        return {"kind": "?", "client": "", "text": body[:_TEXT]}
     match kind, values:
         case "message", [_, _, _, _, str(data), *_]:
             text = data[:_TEXT]

@@ -29,8 +29,10 @@ from django_hub.stores.survey import HubSurvey
 
 T = TypeVar("T")
 
-# Hubs that are looked at for a scrape: two round trips to the store.
+# Hubs that are looked at for a scrape, and seconds which that may take: Prometheus waits for ten, and is to
+# have all else where the broker hangs.
 _HUBS = 1000
+_PATIENCE = 5.0
 
 
 @never_cache
@@ -59,9 +61,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponse("Metrics are for staff, or for who brings METRICS_TOKEN.\n", "text/plain", 403)
     from django_hub import metrics as ours  # an extra: only there with METRICS
 
-    hubs = await _on_lasting_loop(request, _waiting())
-    if hubs is not None:
-        ours.waiting(hubs)
+    ours.waiting(await _on_lasting_loop(request, _waiting()))
     # It may read many files.
     text = await asyncio.to_thread(ours.exposition)
     return HttpResponse(text, content_type="text/plain; version=0.0.4; charset=utf-8")
@@ -70,8 +70,9 @@ async def metrics(request: HttpRequest) -> HttpResponse:
 async def _waiting() -> list[HubSurvey] | None:
     store = get_store()
     try:
-        return await store.survey(await store.with_mail(most=_HUBS))
-    except (Unavailable, Damaged):
+        async with asyncio.timeout(_PATIENCE):
+            return await store.survey(await store.with_mail(most=_HUBS))
+    except (Unavailable, Damaged, TimeoutError):
         return None
 
 

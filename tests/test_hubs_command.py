@@ -3,6 +3,15 @@
 import asyncio
 import io
 import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +20,12 @@ from django.core.management import CommandError, call_command
 from django_hub.management.commands import hubs
 from django_hub.sights import SHOWN
 from django_hub.stores.hosts import connect
+from django_hub.stores.letters import write_dead_letter
 from django_hub.stores.ops import Commit, DeadLetter, Join
 from django_hub.stores.redis import RedisStore
 from django_hub.stores.survey import Tail
-from tests.live.servers import Broker
+from tests.live.operators import settled
+from tests.live.servers import MS, ROOT, Broker, eventually
 from tests.stores.contract import join, post
 
 NASTY = "ann\x1b[31m\u202e"
@@ -157,7 +168,8 @@ def test_a_broker_that_is_gone(settings: Any) -> None:
 
 
 def test_dead_letters_are_told_retried_and_dropped(broker: Broker) -> None:
-    assert "\\x1b" in said("dead-letters", "lobby")
+    told = said("dead-letters", "lobby")
+    assert " joined bob: E: no\\x1b" in told
     assert "1 put back" in said("dead-letters", "lobby", "--retry")
     assert "1 events wait" in said("list")
     with pytest.raises(CommandError, match="No such dead letters"):
@@ -218,3 +230,114 @@ def test_in_one_process_it_says_why_it_sees_nothing(settings: Any) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     with pytest.raises(CommandError, match="another one, as this, can't see"):
         said("list")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("list", "--most", "-1"), ("members", "lobby", "--most", "x"), ("tail", "lobby", "--most", "-5")],
+)
+def test_a_number_that_is_none(words: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError, match="argument --most: a number from 0 on; got"):
+        said(*words)
+
+
+def test_a_beginning_that_no_name_has(broker: Broker) -> None:
+    with pytest.raises(CommandError, match="lone surrogate"):
+        said("list", "--begins", "\udcff")
+
+
+SHAPES = {
+    "list": {"hub", "members", "mail", "lag", "dead_letters", "events", "error"},
+    "members": {
+        *("client", "user", "meta", "state", "since", "server", "hub_v1", "address", "queue", "bytes"),
+        "dropped",
+    },
+    "tail": {"position", "at", "kind", "client", "text", "failed"},
+    "dead-letters": {"position", "at", "kind", "client", "text", "error"},
+}
+
+
+def test_each_object_has_the_keys_that_are_documented(broker: Broker) -> None:
+    async def unreadable() -> None:
+        store = RedisStore(connect({"address": broker.url, "socket_timeout": 15}), "asgi:hub")
+        dead = DeadLetter(hub="lobby", position=7, body="junk", error="E: no", at=1e9)
+        await store._redis.rpush(store._key("lobby", "dead"), write_dead_letter(dead))
+        await store.close()
+
+    asyncio.run(unreadable())
+    for words in (["list"], ["members", "lobby"], ["dead-letters", "lobby"]):
+        lines = said(*words, "--json").splitlines()
+        assert len(lines) == {"list": 1}.get(words[0], 2)
+        for line in lines:
+            assert json.loads(line).keys() == SHAPES[words[0]]
+    page = (ROOT / "docs/howto/operate.md").read_text()
+    for command, keys in SHAPES.items():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{command}`")]
+        assert set(re.findall(r"`(\w+)`", row.partition("` | ")[2])) == keys
+
+
+# As a process
+
+
+@contextmanager
+def process(url: str, *words: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "manage.py", "hubs", *words]
+    env = settled({"REDIS_URL": url})
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=stdout, stderr=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def interrupt(running: subprocess.Popen[str]) -> None:
+    """While it waits: what comes while it sends, redis-py on Python 3.11 may swallow."""
+
+    def it_waits() -> bool:
+        return Path(f"/proc/{running.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+    asyncio.run(eventually(it_waits))
+    running.send_signal(signal.SIGINT)
+
+
+def test_a_reader_who_has_enough(broker: Broker) -> None:
+    """`| head` may be gone before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with process(broker.url, "list", stdout=writing) as running:
+        os.close(writing)
+        _, error = running.communicate(timeout=30_000 * MS)
+    assert (running.returncode, error) == (0, "")
+
+
+def test_ctrl_c_ends_a_tail(broker: Broker) -> None:
+    async def somebody_looks() -> None:
+        redis = connect({"address": broker.url, "socket_timeout": 15})
+
+        async def looks() -> bool:
+            return bool([key async for key in redis.scan_iter("*:tail")])
+
+        await eventually(looks, 30_000 * MS)
+        await redis.aclose(close_connection_pool=True)
+
+    with process(broker.url, "tail", "lobby") as running:
+        asyncio.run(somebody_looks())
+        interrupt(running)
+        out, error = running.communicate(timeout=30_000 * MS)
+    assert (running.returncode, out, error) == (0, "", "")
+
+
+def test_ctrl_c_of_anything_else_is_no_success() -> None:
+    """It waits for a broker that says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30_000 * MS)
+        with process(f"redis://127.0.0.1:{silent.getsockname()[1]}", "broadcast", "lobby", "hi") as running:
+            connection, _ = silent.accept()
+            with connection:
+                connection.settimeout(30_000 * MS)
+                assert connection.recv(1)
+                interrupt(running)
+                out, error = running.communicate(timeout=30_000 * MS)
+    assert (running.returncode, out, error) == (130, "", "CommandError: Interrupted.\n")

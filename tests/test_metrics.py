@@ -1,6 +1,7 @@
 """What is documented and drawn is what there is; and what costs nothing while it is off."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -68,6 +69,27 @@ def test_each_process_adds_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
     metrics.publish()
     metrics.publish()
     assert counter._value.get() == before + 3
+
+
+def test_two_scrapes_tidy_up_after_one_dead_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each removes what it left behind, and one of them comes too late."""
+    remove = os.remove
+    done = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    left = tmp_path / f"gauge_livesum_{int(done.stdout)}.db"
+    left.touch()
+
+    def after_another(path: str) -> None:
+        remove(path)
+        remove(path)
+
+    monkeypatch.setattr(metrics, "_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(metrics.multiprocess.os, "remove", after_another)
+    assert metrics.exposition() == b""
+    assert not left.exists()
 
 
 def test_who_does_not_ask_for_them_does_not_import_them() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.db import OperationalError
+from django.db.models import QuerySet
 
 from django_hub import answers, closes, hub_add, hub_broadcast, hub_create, panel
 from django_hub.exceptions import Damaged, InvalidName, Unavailable
@@ -176,6 +178,25 @@ async def test_all_who_look_at_the_same_are_shown_one_picture(
 
 async def test_an_id_that_is_no_users_key_has_no_name() -> None:
     assert await panel._names({"no number"}) == {}
+
+
+async def test_without_the_database_users_are_shown_by_their_keys(
+    world: World, operator: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who looks because it is away sees the hubs."""
+    await world.open(OpenConsumer.as_asgi(), websocket_scope("lobby", client_id="ann", user=operator))
+    await until(lambda: world.has_joined("lobby", "ann"))
+    socket = await looking(world, operator, hub="lobby")
+    assert (await shown(socket, "hub"))["members"][0]["username"] == "clerk"
+
+    def away(*_: Any) -> Any:
+        raise OperationalError("no database")
+
+    monkeypatch.setattr(QuerySet, "in_bulk", away)
+    while (member := (await shown(socket, "hub"))["members"][0])["username"] is not None:
+        pass
+    assert member["user"] == str(operator.pk)
+    assert "Users are shown by their keys, for now: no database" in caplog.text
 
 
 async def test_a_stranger_is_refused(world: World) -> None:

@@ -164,6 +164,17 @@ async def test_a_hub_that_is_damaged(
     assert row.keys() == picture["state"].keys()
 
 
+async def test_it_is_said_where_not_all_with_mail_are_looked_at(
+    store: MemoryStore, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sights, "_BUSY", SHOWN + 1)
+    await store.apply([join(f"h{number:03}") for number in range(SHOWN + 1)])
+    assert (await viewer.see(Sight()))["of"] == 0
+    await store.apply([join("h999")])
+    assert (await viewer.see(Sight()))["of"] == SHOWN + 1
+    assert (await viewer.see(Sight(by_name=True)))["of"] == 0
+
+
 async def test_rates_are_of_what_came_between_two_looks(
     store: MemoryStore, viewer: Viewer, relays: Relays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +270,7 @@ def test_events_are_told_shortly() -> None:
     assert told("lobby", 1, message_body(who, 1.0, b"123"))["text"] == "3 bytes"
     assert told("lobby", 1, left_body(who, 1.0, "kicked", 4403))["text"] == "kicked 4403"
     assert told("lobby", 1, left_body(who, 1.0, "lost", None))["text"] == "lost"
-    assert told("lobby", 1, "rubbish") == {"kind": "?", "text": "rubbish"}
+    assert told("lobby", 1, "rubbish") == {"kind": "?", "client": "", "text": "rubbish"}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -178,6 +179,39 @@ async def test_a_scrape_says_how_long_the_oldest_event_waits(world: World, setti
     free.set()
     await world.settled()
     assert await scraped(oldest) == 0
+
+
+@pytest.mark.parametrize("how", ["away", "hangs"])
+async def test_what_waits_is_no_number_while_the_store_does_not_say(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Neither what it was, nor 0; and all else is there in time."""
+    settings.DJANGO_HUB = {"METRICS": True}
+    monkeypatch.setattr(views, "_PATIENCE", 0.05)
+    await world.open_member("ann")
+    await world.settled()
+    assert await scraped("django_hub_mailbox_events") == 0
+
+    async def with_mail(**_: Any) -> list[str]:
+        if how == "hangs":
+            await asyncio.Event().wait()
+        raise Unavailable("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store, "with_mail", with_mail)
+        text = (await get(views.metrics, STAFF)).content.decode()
+    for series in ("hubs", "events", "events_max", "oldest_seconds"):
+        assert math.isnan(value(text, f"django_hub_mailbox_{series}"))
+    assert value(text, "django_hub_clients") == 1
+    assert await scraped("django_hub_mailbox_events") == 0
+
+
+def test_what_waits_is_no_number_before_anybody_asked() -> None:
+    """As for who exports them without our view."""
+    metrics.waiting([])
+    metrics.stop()
+    metrics.start()
+    assert math.isnan(value(metrics.exposition().decode(), "django_hub_mailbox_events"))
 
 
 async def scraped(series: str) -> float:

@@ -10,7 +10,6 @@ while it is empty, no lease object while nobody holds it, no task ever.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -69,8 +68,7 @@ class MemoryStore(MemoryMembers, MemoryProcesses, MemorySurvey):
 
     async def hubs(self, after: str = "", most: int = 1000) -> list[HubRecord]:
         with self._lock:
-            names = heapq.nsmallest(most, (name for name in self._hubs if name > after))
-            return [self._hubs[name].record() for name in names]
+            return [self._hubs[name].record() for name in self._page(after, most)]
 
     # For a while
 

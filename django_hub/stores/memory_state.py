@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 import time
 from collections import deque
@@ -55,6 +56,9 @@ class MemoryState(Store):
         if hub is None:
             hub = self._hubs[name] = HubState(name, events)
         return hub
+
+    def _page(self, after: str, most: int) -> list[str]:
+        return heapq.nsmallest(most, (name for name in self._hubs if name > after))
 
     def _member(self, hub: str, client_id: str) -> Member | None:
         found = self._hubs.get(hub)

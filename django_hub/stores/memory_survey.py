@@ -16,6 +16,10 @@ class MemorySurvey(MemoryMailboxes):
         with self._lock:
             return [self._state(name) for name in hubs]
 
+    async def survey_page(self, after: str = "", most: int = 1000) -> list[HubSurvey]:
+        with self._lock:
+            return [self._state(name) for name in self._page(after, most)]
+
     def _state(self, name: str) -> HubSurvey:
         now = self._clock()
         self._forget_dead_letters(name)

@@ -17,6 +17,8 @@ from django_hub.stores.survey import TAIL_TTL, Handled, HubSurvey, Revived, Tail
 
 # Hubs surveyed in one round trip: others on this loop, and at the broker, have their turn in between.
 _AT_ONCE = 50
+# What survey.lua looks at: of a hundred thousand hubs, all of whose keys would be most of the work here.
+_LOOKED_AT = ("hub", "members", "mail", "dead", "log")
 
 
 class RedisSurvey(RedisState):
@@ -28,9 +30,21 @@ class RedisSurvey(RedisState):
             states += [_state(hub, answer) for hub, answer in zip(some, answers, strict=True)]
         return states
 
+    async def survey_page(self, after: str = "", most: int = 1000) -> list[HubSurvey]:
+        while True:
+            names = await self._page(self._hubs_key, after, most)
+            states = await self.survey(names)
+            found = [state for state in states if state.there or state.error]
+            if gone := [state.name for state in states if not (state.there or state.error)]:
+                await self._forget_hubs(gone)
+            if found or not names:
+                return found
+            after = names[-1]
+
     def _ask(self, hubs: Sequence[str], pipeline: Pipeline) -> None:
         for hub in hubs:
-            self._call(pipeline, "survey", hub)
+            base = self._key(hub, "")
+            self._scripts.call(pipeline, "survey", [base + part for part in _LOOKED_AT])
 
     async def totals(self) -> Totals:
         processes = await self.processes(1000)

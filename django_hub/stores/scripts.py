@@ -44,7 +44,7 @@ _NOT_NOW = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAG
 _NOT_NOW_ERRORS = (ClusterDownError, MasterDownError, TryAgainError)
 
 
-_OF_INDEXES = ("beat", "enter", "bury", "visit")
+_ALONE = ("beat", "enter", "bury", "visit", "survey")
 _OF_LOGS = ("publish", "history", "position", "told")
 
 
@@ -52,7 +52,7 @@ _OF_LOGS = ("publish", "history", "position", "told")
 def source(name: str) -> str:
     """A script's text: those of a hub, and of its logs, begin with what these share; others stand alone."""
     folder = files("django_hub.stores") / "lua"
-    shared = ["hub", "log"] if name in _OF_LOGS else [] if name in _OF_INDEXES else ["hub"]
+    shared = ["hub", "log"] if name in _OF_LOGS else [] if name in _ALONE else ["hub"]
     return "".join((folder / f"{part}.lua").read_text() for part in (*shared, name))
 
 

@@ -79,6 +79,10 @@ class Surveyed(ABC):
         """Each of these hubs, in constant time a hub."""
 
     @abstractmethod
+    async def survey_page(self, after: str = "", most: int = 1000) -> list[HubSurvey]:
+        """A page of all hubs, as `Store.hubs`, each as `survey` tells of it; damaged ones, too."""
+
+    @abstractmethod
     async def totals(self) -> Totals:
         """In constant time a process."""
 

@@ -60,6 +60,20 @@ async def test_dead_letters_are_dropped_and_retried(server: WebServer) -> None:
     ]
 
 
+@pytest.mark.parametrize("action", ["drop", "retry"])
+async def test_what_came_since_the_picture_stays(server: WebServer, action: str) -> None:
+    root = await Operator.come(server, "root")
+    async with HallClient(server, f"{action} all", "ann") as ann:
+        for text in ("bad 1", "bad 2", "bad 3"):
+            await ann.say(text)
+        _, shown, _ = await dead(root, f"{action} all", 3)
+        await ann.say("mend")
+        await ann.hears("mend")
+        await root.does(action, f"{action} all", until=shown["position"])
+        (left,) = await dead(root, f"{action} all", 1)
+    assert left["text"] == "bad 3"
+
+
 async def test_kick_send_and_broadcast(server: WebServer) -> None:
     root = await Operator.come(server, "root")
     async with HallClient(server, "acts", "ann") as ann, HallClient(server, "acts", "bob") as bob:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.live import operators
 from tests.live.chat import ChatClient
 from tests.live.nginx import needs_nginx, nginx_command
 from tests.live.operators import ESCAPED, NASTY, HallClient, Operator, log_of, prepared
-from tests.live.servers import ROOT, Server, WebServer, daphne, eventually, uvicorn
+from tests.live.servers import ROOT, Server, WebServer, daphne, eventually, uvicorn, valkey
 from tests.live.site import UNIT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -83,6 +84,66 @@ async def test_an_operator_sees_and_acts(server: WebServer, browser: Browser) ->
     assert "from above" in broadcast[3]
     assert kicked == ("root", "garden", "garden", "Kicked 'bob'.")
     assert errors == []
+
+
+async def drawn_anew(page: Page) -> None:
+    """Twice: the first may have been on its way."""
+    for _ in range(2):
+        before = await page.locator("#status").text_content()
+
+        async def it_is(before: str | None = before) -> bool:
+            return await page.locator("#status").text_content() != before
+
+        await eventually(it_is, 20 * UNIT)
+
+
+async def test_a_redraw_costs_no_click_and_no_focus(server: WebServer, browser: Browser) -> None:
+    page = await logged_in(browser, server, "root")
+    page.on("dialog", lambda dialog: dialog.accept())
+    async with ChatClient(server, "garden", "ann") as ann:
+        link = page.locator("#rows a", has_text="garden")
+        await link.focus()
+        await drawn_anew(page)
+        assert await page.evaluate("document.activeElement.textContent") == "garden"
+        await page.keyboard.press("Enter")
+        kick = page.locator("#rows tbody tr", has_text="ann").get_by_role("button", name="Kick")
+        await kick.hover()
+        await page.mouse.down()
+        await drawn_anew(page)
+        await page.mouse.up()
+        await page.locator("#said", has_text="Kicked 'ann'.").wait_for()
+        assert await ann.closed() == 4403
+        # And without a press the rows are drawn: she is gone.
+        await page.locator("#none", has_text="There is no such hub now.").wait_for()
+
+
+async def test_what_is_of_another_day_has_its_date(server: WebServer, browser: Browser) -> None:
+    page = await logged_in(browser, server, "root")
+    async with ChatClient(server, "garden", "ann"):
+        await page.click("#rows a:has-text('garden')")
+        since = page.locator("#rows tbody tr", has_text="ann").locator("td").nth(3)
+        year = await page.evaluate("String(new Date().getFullYear())")
+        assert year not in (await since.text_content() or "")
+        await page.clock.set_fixed_time(time.time() + 3 * 86_400)
+        await since.get_by_text(year).wait_for()
+
+
+@pytest.mark.heavy
+async def test_it_is_said_that_the_broker_is_away(env: dict[str, str], browser: Browser) -> None:
+    """Since when, to who looks; and to who opens the page then, and can't even get in."""
+    async with valkey() as broker, operated(env, **broker.env) as server:
+        page = await logged_in(browser, server, "root")
+        await page.locator("#status[data-state=online]", has_text="as of").wait_for()
+        await broker.stop()
+        status = page.locator("#status[data-state=waiting]")
+        await status.filter(has_text="is the broker there?").wait_for()
+        assert (await status.text_content() or "").startswith("Nothing new since ")
+        assert await page.locator("#rows", has_text="django_hub.admin").count() == 1
+        late = await logged_in(browser, server, "root")
+        await late.locator("#status", has_text="Nothing comes; is the broker there?").wait_for()
+        await broker.start()
+        for each in (page, late):
+            await each.locator("#status[data-state=online]", has_text="as of").wait_for()
 
 
 async def test_staff_without_the_permission_sees_nothing(server: WebServer, browser: Browser) -> None:
@@ -165,7 +226,6 @@ async def test_dead_letters_by_their_buttons(env: dict[str, str], browser: Brows
             asked.append(dialog.message)
             await dialog.accept()
 
-        page.on("dialog", accept)
         await page.click("#rows a:has-text('letters')")
         for number in range(4):
             await ann.say(f"bad {number}")
@@ -180,7 +240,11 @@ async def test_dead_letters_by_their_buttons(env: dict[str, str], browser: Brows
             await eventually(they_are)
 
         await are("3", "2", "1", "0")
-        await letters.filter(has_text="bad 2").first.get_by_role("button", name="Drop").click()
+        drop = letters.filter(has_text="bad 2").first.get_by_role("button", name="Drop")
+        page.once("dialog", lambda dialog: dialog.dismiss())
+        await drop.click()
+        page.on("dialog", accept)
+        await drop.click()
         await page.locator("#said", has_text="Dead letters dropped: 1.").wait_for()
         await are("3", "1", "0")
         await ann.say("mend")
@@ -190,7 +254,10 @@ async def test_dead_letters_by_their_buttons(env: dict[str, str], browser: Brows
         await page.click("#dead button[data-action=retry]")
         await ann.hears("bad 3")
         await page.locator("#dead").wait_for(state="hidden")
-        assert asked == ["retry all dead letters of this hub?"]
+        assert asked == [
+            "Drop this dead letter for good?\nmessage ann bad 2",
+            "retry all dead letters of this hub?",
+        ]
         await page.click(".historylink")
         assert await page.get_by_text("Dead letters put back into the mailbox: 2.").count() == 1
 

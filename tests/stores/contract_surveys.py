@@ -1,9 +1,11 @@
 """The promises of `django_hub.stores.survey`, as tests; a part of the contract."""
 
+from dataclasses import replace
+
 from django_hub.events import joined_body
 from django_hub.stores.ops import Commit, DeadLetter
 from django_hub.stores.survey import TAIL_KEPT
-from tests.stores.contract import join, post
+from tests.stores.contract import join, leave, post
 
 
 async def claimed(store, hub="lobby", dead=()):
@@ -46,6 +48,27 @@ class SurveyContract:
         await store.claim(["lobby"], "a worker")
         assert (await store.survey(["lobby"]))[0].worker == "a worker"
         assert await store.survey([]) == []
+
+    async def test_all_hubs_are_surveyed_a_page_at_a_time(self, store):
+        names = [f"hub {number}" for number in range(5)]
+        await store.apply([join(name) for name in reversed(names)])
+        await store.create("named", None)
+        (first, second) = await store.survey_page(most=2)
+        assert [first.name, second.name] == names[:2]
+        (alone,) = await store.survey(names[:1])
+        assert replace(first, lag=None) == replace(alone, lag=None)
+        assert (alone.there, alone.members, alone.mail) == (True, 1, 1)
+        following = await store.survey_page(names[2], 100)
+        assert [state.name for state in following] == [*names[3:], "named"]
+        assert await store.survey_page("named") == []
+
+    async def test_hubs_that_are_gone_are_on_no_page(self, store):
+        await store.apply([join(name) for name in ("a", "b", "c")])
+        for name in ("a", "b"):
+            await claimed(store, name)
+            await store.apply([leave(name)])
+            await claimed(store, name)
+        assert [state.name for state in await store.survey_page(most=1)] == ["c"]
 
     async def test_a_survey_makes_no_hub_and_no_log(self, store):
         await store.survey(["lobby"])

@@ -396,6 +396,7 @@ async def test_who_looks_is_told_of_a_damaged_hub_and_sees_the_others(redis, sto
     damaged, whole = await store.survey(["lobby", "cellar"])
     assert "delete such keys" in damaged.error
     assert (whole.members, whole.error) == (1, "")
+    assert [state.error == "" for state in await store.survey_page()] == [True, False]
     assert (await store.tail("lobby", None)).items == ()
 
 

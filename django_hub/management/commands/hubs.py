@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -43,8 +44,8 @@ class Command(BaseCommand):
 
         sub = add("list", "all hubs, in the order of their names", hub=False)
         sub.add_argument("--begins", default="", help="only those whose name begins so")
-        sub.add_argument("--most", type=int, default=100, help="so many at most; 0: all (default: 100)")
-        add("members", "who is in a hub").add_argument("--most", type=int, default=1000, help="0: all")
+        sub.add_argument("--most", type=_most, default=100, help="so many at most; 0: all (default: 100)")
+        add("members", "who is in a hub").add_argument("--most", type=_most, default=1000, help="0: all")
         sub = add("send", "send to one client")
         sub.add_argument("client")
         sub.add_argument("text")
@@ -56,7 +57,7 @@ class Command(BaseCommand):
         sub.add_argument("client")
         sub.add_argument("--reason", default="kicked")
         sub = add("tail", "the hub's events, as they are handled, until Ctrl-C")
-        sub.add_argument("--most", type=int, default=0, help="end after so many")
+        sub.add_argument("--most", type=_most, default=0, help="end after so many")
         sub = add("dead-letters", "events whose handler failed")
         doing = sub.add_mutually_exclusive_group()
         doing.add_argument("--retry", action="store_true", help="put them back at the mailbox's end")
@@ -72,16 +73,26 @@ class Command(BaseCommand):
                     "the server; or set CHANNEL_LAYERS to channels_redis."
                 )
             asyncio.run(self._run(options))
+            # Here, where it may fail, and not by Python at its end.
+            self.stdout.flush()
         except (HubError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
+        except BrokenPipeError:
+            # Who reads has enough (`| head`). Of a broker there is none: that is `Unavailable`. What is
+            # still to be written Python writes at its end, and would complain, too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
         except KeyboardInterrupt:
-            return
+            # It is how a tail ends. Of anything else it may be that it was done, or only in part.
+            if options["command"] != "tail":
+                raise CommandError("Interrupted.", returncode=130) from None
 
     async def _run(self, options: dict[str, Any]) -> None:
         if "hub" in options:
             require_hub_name(options["hub"])
         if "client" in options:
             require_client_id(options["client"])
+        if options.get("begins"):
+            require_hub_name(options["begins"])
         try:
             await getattr(self, f"_{options['command'].replace('-', '_')}")(options)
         finally:
@@ -189,7 +200,9 @@ class Command(BaseCommand):
         for letter in await get_store().dead_letters(hub):
             if positions is None or letter.position in positions:
                 record = dead_letter(letter)
-                what = f"{record['kind']} {printable(record['text'])}"
+                what = (
+                    f"{record['kind']} {printable(record['client'])} {printable(record['text'])}".rstrip()
+                )
                 line = f"{record['position']} {_clock(record['at'])} {what}"
                 self._say(options, record, f"{line}: {printable(record['error'])}")
 
@@ -207,13 +220,18 @@ async def _states(begins: str, most: int | None) -> AsyncIterator[HubSurvey]:
         for state in await store.survey([begins]):
             yield state
     after = begins
-    while records := await store.hubs(after, page):
-        names = [record.name for record in records if record.name.startswith(begins)]
-        for state in await store.survey(names):
+    while states := await store.survey_page(after, page):
+        for state in states:
+            if not state.name.startswith(begins):
+                return
             yield state
-        if len(names) < len(records):
-            return
-        after = names[-1]
+        after = states[-1].name
+
+
+def _most(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    raise ArgumentTypeError(f"a number from 0 on; got {text!r:.80}")
 
 
 def _line(member: dict[str, Any]) -> str:

@@ -7,7 +7,11 @@ const KEPT = 120;
 const EVENTS = 300;
 const sight = { hub: hubName, search: "", after: "", by_name: false };
 const history = new Map();
-let lastAt = 0;
+let lastAt = Date.now();
+// What the last picture said of its time.
+let shownAt = null;
+// The position of the newest dead letter that is shown.
+let newest;
 
 const byId = (id) => document.getElementById(id);
 
@@ -38,7 +42,10 @@ function button(text, fn) {
 
 const seconds = (value) =>
   value === null ? "" : value < 120 ? `${value.toFixed(1)} s` : value < 7200 ? `${Math.round(value / 60)} min` : `${Math.round(value / 3600)} h`;
-const clock = (at) => new Date(at * 1000).toLocaleTimeString();
+const clock = (at) => {
+  const then = new Date(at * 1000);
+  return then.toDateString() === new Date().toDateString() ? then.toLocaleTimeString() : then.toLocaleString();
+};
 const bytes = (value) => (value < 10000 ? `${value} B` : `${Math.round(value / 1024)} KiB`);
 
 /** Remember a figure, and draw what is known of it. */
@@ -74,29 +81,39 @@ function cards(figures) {
 
 function head(names) {
   const row = element("tr");
-  row.append(...names.map(([name, className]) => element("th", name, className ?? "")));
+  row.append(
+    ...names.map(([name, className, title]) => {
+      const made = element("th", name, className ?? "");
+      if (title) made.title = title;
+      return made;
+    }),
+  );
   byId("rows").tHead.replaceChildren(row);
 }
 
-function rows(made, next, { rest = 0, error = "" } = {}) {
-  const buttonHeld = document.activeElement?.closest?.("#rows tbody button");
-  const key = buttonHeld?.closest("tr").dataset.key;
-  const place = buttonHeld && [...buttonHeld.parentNode.children].indexOf(buttonHeld);
+/** Something in it is being clicked: to draw it anew would lose the click, or give it to another row. */
+const pressed = (table) => table.querySelector(":is(a, button):active") !== null;
+
+function rows(made, next, { rest = 0, of = 0, none = "Nothing here." } = {}) {
+  if (pressed(byId("rows"))) return;
+  const held = document.activeElement?.closest?.("#rows tbody :is(a, button)");
+  const key = held?.closest("tr").dataset.key;
+  const place = held && [...held.closest("tr").querySelectorAll("a, button")].indexOf(held);
   byId("rows").tBodies[0].replaceChildren(...made);
-  // The keyboard's place outlives a redraw.
-  if (key !== undefined) made.find((row) => row.dataset.key === key)?.querySelectorAll("button")[place]?.focus();
+  // The keyboard's place outlives a redraw; what is scrolled to does, too.
+  if (held) made.find((row) => row.dataset.key === key)?.querySelectorAll("a, button")[place]?.focus({ preventScroll: true });
   byId("none").hidden = made.length > 0;
-  byId("none").textContent = error ? shown(error) : "Nothing here.";
+  byId("none").textContent = shown(none);
   following = next;
   byId("next").hidden = !next;
   byId("first").hidden = !sight.after;
   // The busiest have no next page: their order is another each second, and whoever paged would miss some.
-  byId("rest").textContent = rest ? `These are the busiest; there are ${rest} more.` : "";
+  byId("rest").textContent = !rest ? "" : `These are the busiest${of ? ` of the first ${of} with events waiting` : ""}; there are ${rest} more.`;
   byId("by-name").hidden = !rest;
   byId("busiest").hidden = !sight.by_name || sight.search !== "";
 }
 
-function showHubs({ totals, hubs, next, rest }) {
+function showHubs({ totals, hubs, next, rest, of }) {
   cards([
     ["hubs", totals.hubs, totals.hubs],
     ["members", totals.members, totals.members],
@@ -104,7 +121,7 @@ function showHubs({ totals, hubs, next, rest }) {
     ["messages a second", totals.rate.toFixed(1), totals.rate],
     [totals.silent ? `servers (${totals.silent} silent)` : "servers", totals.servers, totals.servers, totals.silent > 0],
   ]);
-  head([["Hub"], ["Members", "number"], ["In/s", "number"], ["Out/s", "number"], ["Rate"], ["Waiting", "number"], ["Lag", "number"], ["Dead letters", "number"]]);
+  head([["Hub"], ["Members", "number"], ["In/s", "number", "messages of clients, a second"], ["Out/s", "number", "numbered broadcasts, a second"], ["Rate"], ["Waiting", "number"], ["Lag", "number"], ["Dead letters", "number"]]);
   rows(
     hubs.map((hub) => {
       const row = element("tr");
@@ -125,11 +142,11 @@ function showHubs({ totals, hubs, next, rest }) {
       return row;
     }),
     next,
-    { rest },
+    { rest, of },
   );
 }
 
-function showHub({ state, members, dead, next, silent }) {
+function showHub({ state, members, dead, next }) {
   cards([
     ["members", state.members, state.members],
     ["events waiting", state.mail, state.mail],
@@ -138,7 +155,7 @@ function showHub({ state, members, dead, next, silent }) {
     ["broadcasts a second", state.out.toFixed(1), state.out],
     ["dead letters", state.dead_letters, state.dead_letters, state.dead_letters > 0],
   ]);
-  byId("status").title = `events: ${shown(state.events)}; worker: ${shown(state.worker) || "none now"}; silent servers: ${silent}`;
+  byId("status").title = `events: ${shown(state.events)}; worker: ${shown(state.worker) || "none now"}`;
   head([["Client"], ["User"], ["State"], ["Since"], ["Address"], ["Queue", "number"], ["Bytes", "number"], ["Meta"], [""]]);
   rows(
     members.map((member) => {
@@ -163,22 +180,28 @@ function showHub({ state, members, dead, next, silent }) {
       return row;
     }),
     next,
-    { error: state.error },
+    { none: state.error || (state.there ? "Nothing here." : "There is no such hub now. It is there again with its next client.") },
   );
   const section = byId("dead");
+  if (pressed(section)) return;
   section.hidden = !dead.length;
   const kept = JSON.stringify(dead);
   if (section.dataset.kept === kept) return;
   section.dataset.kept = kept;
+  newest = dead[0]?.position;
   section.querySelector("tbody").replaceChildren(
     ...dead.map((letter) => {
       const row = element("tr");
+      const what = `${letter.kind} ${letter.client} ${letter.text}`;
       const does = cell("", "does");
       if (mayChange) {
-        const one = (action) => () => perform({ action, position: letter.position });
-        does.append(button("Retry", one("retry")), button("Drop", one("drop")));
+        const one = (action) => perform({ action, position: letter.position });
+        does.append(
+          button("Retry", () => one("retry")),
+          button("Drop", () => confirm(`Drop this dead letter for good?\n${shown(what)}`) && one("drop")),
+        );
       }
-      row.append(cell(clock(letter.at)), cell(`${letter.kind} ${letter.client ?? ""} ${letter.text}`, "text"), cell(letter.error, "text"), does);
+      row.append(cell(clock(letter.at)), cell(what, "text"), cell(letter.error, "text"), does);
       return row;
     }),
   );
@@ -247,7 +270,9 @@ byId("broadcast")?.addEventListener("submit", async (event) => {
 });
 byId("dead")?.addEventListener("click", (event) => {
   const { action } = event.target.dataset;
-  if (action && confirm(`${action} all dead letters of this hub?`)) perform({ action });
+  // Not those that come while it is asked: nobody has seen them.
+  const until = newest;
+  if (action && confirm(`${action} all dead letters of this hub?`)) perform({ action, until });
 });
 
 function status(state, text) {
@@ -268,6 +293,7 @@ hub.on("state", (now) => {
     status("closed", "Not live");
   } else if (now.state === "online") {
     status("online", "Live");
+    lastAt = Date.now();
     look();
   } else if (now.state === "closed") {
     status("closed", `Closed (${now.code}): ${shown(now.reason) || "reload the page"}`);
@@ -283,10 +309,14 @@ hub.on("message", ({ data }) => {
   // One of before the last search may still be on its way.
   if (["search", "after", "by_name"].some((name) => data.sight[name] !== sight[name])) return;
   lastAt = Date.now();
-  status("online", `Live, as of ${clock(data.at)}`);
-  if (data.view === "error") rows([], "", data);
+  shownAt = data.at;
+  const silent = data.silent ? `; ${data.silent} servers do not answer` : "";
+  status("online", `Live, as of ${clock(data.at)}${silent}`);
+  if (data.view === "error") rows([], "", { none: data.error });
   else (data.view === "hub" ? showHub : showHubs)(data);
 });
 setInterval(() => {
-  if (lastAt && hub.state === "online" && Date.now() - lastAt > 8000) status("waiting", "Nothing new comes; is the broker there?");
+  // Without the broker a page that is opened does not even get in.
+  if (!["online", "connecting"].includes(hub.state) || Date.now() - lastAt <= 8000) return;
+  status("waiting", `${shownAt === null ? "Nothing comes" : `Nothing new since ${clock(shownAt)}`}; is the broker there?`);
 }, 2000);
