@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -44,6 +45,7 @@ from django_hub.client_session import (
     Session,
     Turned,
 )
+from django_hub.exceptions import InvalidBound
 from django_hub.logs import get_logger
 
 if TYPE_CHECKING:
@@ -92,8 +94,13 @@ def hub_connect(
     may wait for their acknowledgement, and ``max_items`` for the program: of one that reads too slowly
     they are all dropped, and a `Resync` tells it so.
 
-    Raises `HubClosed` where the server refuses for good.
+    Raises `HubClosed` where the server refuses for good; `InvalidBound` for a number that is not above 0.
     """
+    numbers = {"first": first, "most": most, "patience": patience, "max_queue": max_queue}
+    numbers |= {"max_queue_bytes": max_queue_bytes, "max_items": max_items}
+    for name, number in numbers.items():
+        if not number > 0:
+            raise InvalidBound(f"{name} is a number above 0; got {number!r:.80}.")
     session = Session(max_queue, max_queue_bytes)
     return HubClient(url, headers, ticket, (first, most), patience, session, max_items)
 
@@ -127,6 +134,7 @@ class HubClient:
         self._end: HubClosed | None = None
         self._left = False
         self._task: asyncio.Task[None] | None = None
+        self._online_since = math.inf
 
     @property
     def client(self) -> str | None:
@@ -174,6 +182,8 @@ class HubClient:
             await asyncio.wait([self._task])
 
     async def __aenter__(self) -> HubClient:
+        if self._task is not None or self._left:
+            raise RuntimeError("A client is entered once; call hub_connect() for each block.")
         try:
             from websockets.asyncio import client  # noqa: F401
         except ImportError as error:
@@ -212,6 +222,10 @@ class HubClient:
         """Raises `HubClosed` where it is: a new one each time, for a traceback grows with each raise."""
         if self._end is not None:
             raise HubClosed(self._end.code, self._end.reason) from self._end.__cause__
+        if self._task is None:
+            raise RuntimeError(
+                "Nothing connects before it is entered: async with hub_connect(...) as hub: ..."
+            )
 
     def _submit(self, kind: Any, data: Any) -> int:
         self._check()
@@ -232,11 +246,11 @@ class HubClient:
         away_since = loop.time()
         level = logging.WARNING
         while True:
-            began = loop.time()
+            self._online_since = math.inf
             end, again = self._session.ended(*await self._connection())
             if not again:
                 return self._finish(end)
-            if loop.time() - began > _STEADY:
+            if loop.time() - self._online_since > _STEADY:
                 times = waits(*self._bounds)
                 away_since = loop.time()
                 level = logging.WARNING
@@ -318,6 +332,7 @@ class HubClient:
                 for told in heard:
                     if isinstance(told, Hello):
                         heartbeat = told.heartbeat
+                        self._online_since = loop.time()
                         ping_at, silent_at = loop.time() + heartbeat, float("inf")
                         writer = asyncio.create_task(self._write(socket))
                         self._online.set()

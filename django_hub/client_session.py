@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -59,7 +58,11 @@ class HubRefused(HubError):
     (1011). The client stays connected."""
 
     def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(f"the hub does not take it, with {code}: {reason}")
+        super().__init__(
+            f"the hub does not take it, with {code}: {reason}"
+            if reason
+            else f"the hub does not take it, with {code}"
+        )
         self.code = code
         self.reason = reason
 
@@ -165,7 +168,8 @@ class Session:
         self._kept: dict[int, Frame] = {}
         self._bytes = 0
         self._largest: float = math.inf
-        self._to_write: deque[int] = deque()
+        #: The last that was written on this connection.
+        self._written = 0
         self._ping = False
         self._closing: dict[str, Any] | None = None
 
@@ -173,7 +177,6 @@ class Session:
         """The first frame of a new connection."""
         self._closing = None
         self._ping = False
-        self._to_write.clear()
         return _dump({"type": "connect", **self._known})
 
     def submit(self, kind: Literal["message", "request"], data: Any) -> int:
@@ -191,7 +194,6 @@ class Session:
         self._last = number
         self._bytes += size
         self._kept[number] = frame
-        self._to_write.append(number)
         return number
 
     def forget(self, number: int) -> None:
@@ -207,9 +209,9 @@ class Session:
         if self._ping:
             self._ping = False
             return PING
-        while self._to_write:
-            frame = self._kept.get(self._to_write.popleft())
-            if frame is not None:
+        while self._written < self._last:
+            self._written += 1
+            if (frame := self._kept.get(self._written)) is not None:
                 return frame
         return None
 
@@ -275,7 +277,7 @@ class Session:
         ]
         for each in turned:
             self.forget(each.number)
-        self._to_write = deque(self._kept)
+        self._written = next(iter(self._kept), self._last + 1) - 1
         if isinstance(fields.get("presence"), list):
             self.presence = {member.client: member for member in map(_present, fields["presence"])}
         hello = Hello(heartbeat=fields["heartbeat"])
@@ -321,6 +323,8 @@ def _too_big(size: int, most: float) -> HubRefused:
 def _written(head: Mapping[str, Any], data: Any) -> Frame:
     if isinstance(data, bytes | bytearray | memoryview):
         return _dump(head).encode() + b"\n" + bytes(data)
+    if isinstance(data, str):
+        data.encode()  # JSON could say half a character: the server takes no such text, and closes for good
     return _dump({**head, "data": data})
 
 
@@ -346,4 +350,4 @@ def _read(frame: Frame) -> dict[str, Any]:
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

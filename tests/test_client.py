@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import sys
+from collections.abc import Sized
 from http import HTTPStatus
 
 import pytest
@@ -13,7 +15,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from django_hub import client_socket
+from django_hub import client, client_socket
 from django_hub.client import (
     HubClosed,
     HubQueueFull,
@@ -25,6 +27,8 @@ from django_hub.client import (
     Resync,
     hub_connect,
 )
+from django_hub.client_session import Session
+from django_hub.exceptions import InvalidBound
 from tests.live.servers import MS, eventually
 
 HELLO = {
@@ -293,6 +297,25 @@ async def test_the_queue_is_bounded_and_what_is_no_json_refused(site):
         await sent
 
 
+@pytest.mark.parametrize("data", [math.nan, {"x": [-math.inf]}, "half of it: \ud83d"], ids=repr)
+async def test_what_the_server_could_not_read_is_refused_here_and_it_stays(site, data):
+    async with online(site) as (hub, peer):
+        for doing in (hub.send, hub.request):
+            with pytest.raises(ValueError, match=r"JSON|surrogates"):
+                await doing(data)
+        sent = asyncio.create_task(hub.send("next"))
+        assert await peer.next() == {"type": "message", "id": 1, "data": "next"}
+        await peer.say({"type": "ack", "id": 1})
+        await sent
+
+
+def test_while_it_is_away_requests_that_are_over_leave_nothing_behind():
+    session = Session()
+    for _ in range(100):
+        session.forget(session.submit("request", "x"))
+    assert [name for name, held in vars(session).items() if isinstance(held, Sized) and len(held) > 1] == []
+
+
 async def test_a_request_without_a_reply_in_time(site):
     async with online(site) as (hub, peer):
         with pytest.raises(HubTimeout, match=r"no reply within 0\.01 s"):
@@ -430,6 +453,33 @@ async def test_it_tries_until_the_server_is_there(unused_tcp_port):
         hub = await connecting
         assert came.is_set()
         await hub.close()
+
+
+@pytest.mark.parametrize(
+    "asks", [anext, lambda hub: hub.send(1), lambda hub: hub.request(1)], ids=["anext", "send", "request"]
+)
+async def test_one_that_is_not_entered_says_so(asks):
+    with pytest.raises(RuntimeError, match="async with hub_connect"):
+        async with asyncio.timeout(1000 * MS):
+            await asks(hub_connect("ws://127.0.0.1:1"))
+
+
+async def test_one_that_was_left_is_not_entered_again(site):
+    async with online(site) as (hub, _):
+        with pytest.raises(RuntimeError, match="entered once"):
+            await hub.__aenter__()
+    with pytest.raises(RuntimeError, match="entered once"):
+        await hub.__aenter__()
+    assert site.peers.empty()
+
+
+@pytest.mark.parametrize(
+    "number", ["first", "most", "patience", "max_queue", "max_queue_bytes", "max_items"]
+)
+def test_a_number_that_can_be_none_is_refused(number):
+    for value in (0, -1, math.nan):
+        with pytest.raises(InvalidBound, match=f"{number} is a number above 0; got "):
+            hub_connect("ws://127.0.0.1:1", **{number: value})
 
 
 async def test_a_url_that_cannot_be_one_is_told():
@@ -587,4 +637,23 @@ async def test_each_try_that_fails_is_logged_and_the_first_of_a_row_is_a_warning
     assert [(record.levelname, record.getMessage().partition(";")[0]) for record in told] == [
         ("WARNING", f"No connection to {site.origin[7:]}/@room/: 1012 why"),
         ("INFO", f"No connection to {site.origin[7:]}/@room/: 4433 the hub is full"),
+    ]
+
+
+async def test_a_try_that_took_long_to_fail_is_no_connection_that_lasted(site, caplog, monkeypatch):
+    monkeypatch.setattr(client, "_STEADY", 20 * MS)
+    caplog.set_level("INFO", "django_hub.client")
+
+    async def play():
+        for _ in range(3):  # there it says no hello, and is given up
+            await site.next()
+        await (await site.next()).greet()
+
+    playing = asyncio.create_task(play())
+    async with site.connect(patience=50 * MS):
+        await playing
+    assert [record.levelname for record in caplog.records if "tries again" in record.getMessage()] == [
+        "WARNING",
+        "INFO",
+        "INFO",
     ]
