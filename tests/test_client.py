@@ -15,7 +15,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from django_hub import client, client_socket
+from django_hub import client_connections, client_socket
 from django_hub.client import (
     HubClosed,
     HubQueueFull,
@@ -516,7 +516,7 @@ async def test_where_there_is_no_room_it_takes_its_time(site, monkeypatch):
         await real(0)
 
     async with online(site) as (_, peer):
-        monkeypatch.setattr("django_hub.client.asyncio.sleep", sleep)
+        monkeypatch.setattr("django_hub.client_connections.asyncio.sleep", sleep)
         await peer.end(4431)
         peer = await site.next()
         await peer.greet()
@@ -530,7 +530,7 @@ async def test_where_there_is_no_room_it_takes_its_time(site, monkeypatch):
 )
 async def test_it_waits_no_longer_than_it_has_been_away_nor_past_the_end_of_its_grace(site, away, most):
     async with online(site, first=0.5, most=30.0) as (hub, _):
-        waits = [hub._wait_of(seconds, away) for seconds in range(31) for _ in range(50)]
+        waits = [hub._connections._wait_of(seconds, away) for seconds in range(31) for _ in range(50)]
     assert 0.9 * most < max(waits) <= most
 
 
@@ -625,7 +625,7 @@ async def test_a_ticket_that_is_late_is_none(site, caplog):
 
 
 async def test_each_try_that_fails_is_logged_and_the_first_of_a_row_is_a_warning(site, caplog):
-    caplog.set_level("INFO", "django_hub.client")
+    caplog.set_level("INFO", "django_hub.client_connections")
     site.url = f"{site.url.replace('//', '//ann:secret@')}@room/?token=secret"
     async with online(site) as (_, peer):
         await peer.end(1012)
@@ -633,7 +633,7 @@ async def test_each_try_that_fails_is_logged_and_the_first_of_a_row_is_a_warning
         await peer.say({"type": "closing", "code": 4433, "reason": "the hub is full", "reconnect": True})
         await peer.end(4433)
         await (await site.next()).greet()
-    told = [record for record in caplog.records if record.name == "django_hub.client"]
+    told = [record for record in caplog.records if record.name == "django_hub.client_connections"]
     assert [(record.levelname, record.getMessage().partition(";")[0]) for record in told] == [
         ("WARNING", f"No connection to {site.origin[7:]}/@room/: 1012 why"),
         ("INFO", f"No connection to {site.origin[7:]}/@room/: 4433 the hub is full"),
@@ -641,8 +641,8 @@ async def test_each_try_that_fails_is_logged_and_the_first_of_a_row_is_a_warning
 
 
 async def test_a_try_that_took_long_to_fail_is_no_connection_that_lasted(site, caplog, monkeypatch):
-    monkeypatch.setattr(client, "_STEADY", 20 * MS)
-    caplog.set_level("INFO", "django_hub.client")
+    monkeypatch.setattr(client_connections, "_STEADY", 20 * MS)
+    caplog.set_level("INFO", "django_hub.client_connections")
 
     async def play():
         for _ in range(3):  # there it says no hello, and is given up
