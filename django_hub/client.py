@@ -16,38 +16,17 @@ others INFO.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 from django_hub import closes
-from django_hub.backoff import waits
-from django_hub.client_session import (
-    Ack,
-    BadFrame,
-    Hello,
-    HubClosed,
-    HubQueueFull,
-    HubRefused,
-    HubTimeout,
-    Item,
-    PresenceChange,
-    Present,
-    Received,
-    Reply,
-    Resync,
-    Session,
-    Turned,
-)
-from django_hub.logs import get_logger
-
-if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
+from django_hub.client_connections import Connections
+from django_hub.client_errors import HubClosed, HubQueueFull, HubRefused, HubTimeout
+from django_hub.client_items import Item, PresenceChange, Present, Received, Resync
+from django_hub.client_session import Ack, Hello, Reply, Session, Told, Turned
+from django_hub.exceptions import InvalidBound
 
 __all__ = [
     "HubClient",
@@ -61,10 +40,6 @@ __all__ = [
     "Resync",
     "hub_connect",
 ]
-
-logger = get_logger(__name__)
-
-_STEADY = 10.0  # seconds; a connection that lasted this long starts the waits anew
 
 
 def hub_connect(
@@ -92,40 +67,33 @@ def hub_connect(
     may wait for their acknowledgement, and ``max_items`` for the program: of one that reads too slowly
     they are all dropped, and a `Resync` tells it so.
 
-    Raises `HubClosed` where the server refuses for good, `TypeError` for a ticket itself.
+    Raises `HubClosed` where the server refuses for good; `InvalidBound` for a number that is not above 0;
+    `TypeError` for a ticket itself.
     """
     if ticket is not None and not callable(ticket):
         raise TypeError(
             "ticket is an async function that asks the site for one, for each is good once; "
             f"got {type(ticket).__name__}."
         )
+    numbers = {"first": first, "most": most, "patience": patience, "max_queue": max_queue}
+    numbers |= {"max_queue_bytes": max_queue_bytes, "max_items": max_items}
+    for name, number in numbers.items():
+        if not number > 0:
+            raise InvalidBound(f"{name} is a number above 0; got {number!r:.80}.")
     session = Session(max_queue, max_queue_bytes)
-    return HubClient(url, headers, ticket, (first, most), patience, session, max_items)
+    connections = Connections(url, dict(headers or {}), ticket, (first, most), patience, session)
+    return HubClient(session, connections, max_items)
 
 
 class HubClient:
     """Made by `hub_connect`. To be used from one event loop; iterated by one task at a time."""
 
-    def __init__(
-        self,
-        url: str,
-        headers: Mapping[str, str] | None,
-        ticket: Callable[[], Awaitable[str]] | None,
-        bounds: tuple[float, float],
-        patience: float,
-        session: Session,
-        max_items: int,
-    ) -> None:
-        self._url = url
-        self._headers = dict(headers or {})
-        self._ticket = ticket
-        self._bounds = bounds
-        self._patience = patience
+    def __init__(self, session: Session, connections: Connections, max_items: int) -> None:
         self._session = session
+        self._connections = connections
         self._max_items = max_items
         self._items: deque[Item] = deque()
         self._arrived = asyncio.Event()
-        self._to_write = asyncio.Event()
         self._online = asyncio.Event()
         self._accepted: dict[int, asyncio.Future[Any]] = {}
         self._replies: dict[int, asyncio.Future[Any]] = {}
@@ -179,6 +147,8 @@ class HubClient:
             await asyncio.wait([self._task])
 
     async def __aenter__(self) -> HubClient:
+        if self._task is not None or self._left:
+            raise RuntimeError("A client is entered once; call hub_connect() for each block.")
         try:
             from websockets.asyncio import client  # noqa: F401
         except ImportError as error:
@@ -217,11 +187,15 @@ class HubClient:
         """Raises `HubClosed` where it is: a new one each time, for a traceback grows with each raise."""
         if self._end is not None:
             raise HubClosed(self._end.code, self._end.reason) from self._end.__cause__
+        if self._task is None:
+            raise RuntimeError(
+                "Nothing connects before it is entered: async with hub_connect(...) as hub: ..."
+            )
 
     def _submit(self, kind: Any, data: Any) -> int:
         self._check()
         number = self._session.submit(kind, data)
-        self._to_write.set()
+        self._connections.write()
         return number
 
     async def _wait(self, waiting: dict[int, asyncio.Future[Any]], number: int) -> Any:
@@ -232,35 +206,7 @@ class HubClient:
             del waiting[number]
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        times = waits(*self._bounds)
-        away_since = loop.time()
-        level = logging.WARNING
-        while True:
-            began = loop.time()
-            end, again = self._session.ended(*await self._connection())
-            if not again:
-                return self._finish(end)
-            if loop.time() - began > _STEADY:
-                times = waits(*self._bounds)
-                away_since = loop.time()
-                level = logging.WARNING
-            wait = self._wait_of(next(times), loop.time() - away_since)
-            told = "No connection to %s: %d %s; tries again in %.1f s"
-            logger.log(level, told, _shown(self._url), end.code, end.reason, wait)
-            level = logging.INFO
-            await asyncio.sleep(wait)
-
-    def _wait_of(self, seconds: float, away: float) -> float:
-        """How long to wait after ``away`` seconds, where it would be ``seconds`` by the number of tries."""
-        first, most = self._bounds
-        if self._session.crowded:
-            return max(seconds, most * random.uniform(1 / 8, 1 / 4))  # noqa: S311
-        # Not longer than it has been away, nor past the end of its grace: lucky short waits before make no
-        # long one now.
-        left = self._session.grace - away
-        bound = max(first, min(away, left) if left > 0 else away)
-        return seconds if seconds <= bound else random.uniform(0, bound)  # noqa: S311
+        self._finish(await self._connections.run(self._hear))
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         # A bug, or a URL that can't be one: whoever waits is told, instead of waiting for ever.
@@ -269,83 +215,10 @@ class HubClient:
             end.__cause__ = error
             self._finish(end)
 
-    async def _connection(self) -> tuple[int, str]:
-        """One connection from its opening to its end: code and reason."""
-        from websockets.exceptions import ConnectionClosed
-
-        from django_hub.client_socket import closed, opened
-
-        socket = await opened(self._url, self._headers, self._ticket, self._patience)
-        if isinstance(socket, tuple):
-            return socket
-        code, reason = 1000, ""
-        try:
-            code, reason = await self._listen(socket)
-        except ConnectionClosed as error:
-            code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (closes.BROKEN, "")
-        finally:
-            # With SILENT it leaves a connection it will replace: the server keeps its place for its grace.
-            await closed(socket, code if code == closes.SILENT else 1000, reason)
-        return code, reason
-
-    async def _listen(self, socket: ClientConnection) -> tuple[int, str]:
-        """Reads until there is nothing more to hear; raises ConnectionClosed where the server closed."""
-        from websockets.exceptions import ConnectionClosed
-
-        loop = asyncio.get_running_loop()
-        heartbeat = self._patience
-        ping_at = float("inf")
-        silent_at = loop.time() + self._patience
-        writer: asyncio.Task[None] | None = None
-        # One that is refused at once is told why before it has said anything: that is still to be read.
-        with contextlib.suppress(ConnectionClosed):
-            await socket.send(self._session.connect())
-        try:
-            while True:
-                try:
-                    async with asyncio.timeout_at(min(ping_at, silent_at)):
-                        frame = await socket.recv()
-                except TimeoutError:
-                    if loop.time() >= silent_at:
-                        return closes.SILENT, "nothing heard"
-                    # By the writer: a line that takes no more must not keep us from seeing that it is dead.
-                    self._session.ping()
-                    self._to_write.set()
-                    silent_at = min(silent_at, loop.time() + 1.5 * heartbeat)
-                    ping_at = loop.time() + heartbeat
-                    continue
-                if writer is not None:
-                    silent_at = float("inf")
-                try:
-                    heard = self._session.read(frame)
-                except BadFrame as error:
-                    return closes.SILENT, str(error)
-                for told in heard:
-                    if isinstance(told, Hello):
-                        heartbeat = told.heartbeat
-                        ping_at, silent_at = loop.time() + heartbeat, float("inf")
-                        writer = asyncio.create_task(self._write(socket))
-                        self._online.set()
-                    else:
-                        self._take(told)
-        finally:
-            if writer is not None:
-                writer.cancel()
-                await asyncio.wait([writer])
-
-    async def _write(self, socket: ClientConnection) -> None:
-        from websockets.exceptions import ConnectionClosed
-
-        # The reader hears of the end too, and says how it was.
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                self._to_write.clear()
-                while (frame := self._session.next_frame()) is not None:
-                    await socket.send(frame)
-                await self._to_write.wait()
-
-    def _take(self, told: Reply | Ack | Turned | Item) -> None:
+    def _hear(self, told: Told) -> None:
         match told:
+            case Hello():
+                self._online.set()
             case Ack(number=last):
                 for number, accepted in self._accepted.items():
                     if number <= last and not accepted.done():
@@ -374,9 +247,3 @@ class HubClient:
                 future.set_exception(HubClosed(end.code, end.reason))
         self._arrived.set()
         self._online.set()
-
-
-def _shown(url: str) -> str:
-    """Without user, password and tokens: they are nobody's business who reads the log."""
-    parts = urlsplit(url)
-    return parts.netloc.rpartition("@")[2] + parts.path

@@ -1,113 +1,21 @@
 """What a client of ``hub.v1`` keeps over its connections, without any input or output.
 
-It says what to write, and makes of what was read what the program is to know. Frames and rules are those of
+It says what to write, and makes of what was read what the program is to know. Its rules are those of
 ``docs/reference/protocol.md``.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import secrets
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from django_hub import closes
-from django_hub.exceptions import HubError
-
-SUBPROTOCOL = "hub.v1"
-PING = '{"type":"ping"}'
-
-# What the frames of the server must have. Other types may come with a later version; they are ignored.
-_FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
-    "hello": {
-        "client": str,
-        "epoch": str,
-        "seq": int,
-        "direct": int,
-        "recovered": str,
-        "resumed": bool,
-        "heartbeat": (int, float),
-        "grace": (int, float),
-        "token": str,
-    },
-    "reply": {"id": int},
-    "ack": {"id": int},
-    "refused": {"id": int, "code": int},
-    "presence": {"seq": int, "event": str, "member": dict},
-    "resync": {"epoch": str, "seq": int},
-    "closing": {"code": int, "reconnect": bool},
-}
-
-
-class HubClosed(HubError):
-    """The hub is closed. What it had not acknowledged may have been taken, or not."""
-
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(
-            f"the hub is closed with {code}: {reason}" if reason else f"the hub is closed with {code}"
-        )
-        self.code = code
-        self.reason = reason
-
-
-class HubRefused(HubError):
-    """The hub did not take this message, and never will: this client may not send (4403), or it is larger
-    than the consumer's ``max_message_bytes`` (1009). Or it took this request, and its handler failed
-    (1011). The client stays connected."""
-
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(f"the hub does not take it, with {code}: {reason}")
-        self.code = code
-        self.reason = reason
-
-
-class HubQueueFull(HubError):
-    """Too much waits for its acknowledgement; this message was not taken."""
-
-
-class HubTimeout(HubError, TimeoutError):
-    """No reply came in time. Whether the request was handled is not known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """What the application sent: a JSON value, or bytes.
-
-    A broadcast has a ``seq``, which rises; a message to this client alone a ``direct`` number, which rises;
-    one with neither could be dropped, and is never recovered.
-    """
-
-    data: Any
-    seq: int | None = None
-    direct: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resync:
-    """Messages were missed for good, here. Load the application's data anew; what follows is later."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Present:
-    """Another client of the hub. lost: its connection broke, and it may be back; gone: it has left."""
-
-    client: str
-    user: str | int | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    state: Literal["online", "lost", "gone"] = "online"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresenceChange:
-    """``event``: joined, left, updated, lost or resumed."""
-
-    event: str
-    member: Present
+from django_hub import client_frames, closes
+from django_hub.client_errors import HubClosed, HubQueueFull, HubRefused
+from django_hub.client_frames import Frame
+from django_hub.client_items import Item, PresenceChange, Present, Received, Resync
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,18 +42,13 @@ class Turned:
     error: HubRefused
 
 
-Item: TypeAlias = "Received | Resync | PresenceChange"
-Frame: TypeAlias = "str | bytes"
+Told: TypeAlias = "Hello | Reply | Ack | Turned | Item"
 
 
 def _newcomer() -> dict[str, Any]:
     """What it says until it has a token. The nonce stays until then: a try that came to nothing may yet be
     let in, and is the same client then."""
     return {"nonce": secrets.token_hex(16)}
-
-
-class BadFrame(HubError, ValueError):
-    """What the server sent is no ``hub.v1``. It may have been a message, so the server is asked again."""
 
 
 class Session:
@@ -165,7 +68,8 @@ class Session:
         self._kept: dict[int, Frame] = {}
         self._bytes = 0
         self._largest: float = math.inf
-        self._to_write: deque[int] = deque()
+        #: The last that was written on this connection.
+        self._written = 0
         self._ping = False
         self._closing: dict[str, Any] | None = None
 
@@ -173,14 +77,13 @@ class Session:
         """The first frame of a new connection."""
         self._closing = None
         self._ping = False
-        self._to_write.clear()
-        return _dump({"type": "connect", **self._known})
+        return client_frames.connect(self._known)
 
     def submit(self, kind: Literal["message", "request"], data: Any) -> int:
         """Keep a message until it is acknowledged; returns its number."""
         number = self._last + 1
-        frame = _written({"type": kind, "id": number}, data)
-        size = _size(frame)
+        frame = client_frames.said(kind, number, data)
+        size = client_frames.size(frame)
         if size > self._largest:
             raise _too_big(size, self._largest)
         if len(self._kept) >= self.max_queue or self._bytes + size > self.max_queue_bytes:
@@ -191,12 +94,11 @@ class Session:
         self._last = number
         self._bytes += size
         self._kept[number] = frame
-        self._to_write.append(number)
         return number
 
     def forget(self, number: int) -> None:
         """Nobody waits for this one any more; it is not sent (again)."""
-        self._bytes -= _size(self._kept.pop(number, ""))
+        self._bytes -= client_frames.size(self._kept.pop(number, ""))
 
     def ping(self) -> None:
         """One is due: it goes before what waits."""
@@ -206,16 +108,16 @@ class Session:
         """What is to be written next on this connection, after hello; None where all has been."""
         if self._ping:
             self._ping = False
-            return PING
-        while self._to_write:
-            frame = self._kept.get(self._to_write.popleft())
-            if frame is not None:
+            return client_frames.PING
+        while self._written < self._last:
+            self._written += 1
+            if (frame := self._kept.get(self._written)) is not None:
                 return frame
         return None
 
-    def read(self, frame: Frame) -> list[Hello | Reply | Ack | Turned | Item]:
+    def read(self, frame: Frame) -> list[Told]:
         """What a frame of the server says, in order. Raises `BadFrame`."""
-        fields = _read(frame)
+        fields = client_frames.read(frame)
         match fields["type"]:
             case "hello":
                 return self._hello(fields)
@@ -239,7 +141,7 @@ class Session:
                 self.forget(fields["id"])
                 return [Reply(number=fields["id"], data=fields.get("data"))]
             case "presence" if self._is_new(fields):
-                return [self._changed(fields["event"], _present(fields["member"]))]
+                return [self._changed(fields["event"], client_frames.present(fields["member"]))]
         return []
 
     def ended(self, code: int, reason: str) -> tuple[HubClosed, bool]:
@@ -256,7 +158,7 @@ class Session:
             self._known = _newcomer() | heard
         return HubClosed(code, reason), again
 
-    def _hello(self, fields: Mapping[str, Any]) -> list[Hello | Reply | Ack | Turned | Item]:
+    def _hello(self, fields: Mapping[str, Any]) -> list[Told]:
         seq, direct = fields["seq"], fields["direct"]
         if fields["recovered"] == "yes":
             # What was missed is still to come: until it has, this client has only what it had.
@@ -271,13 +173,15 @@ class Session:
         turned = [
             Turned(number=number, error=_too_big(size, self._largest))
             for number, frame in self._kept.items()
-            if (size := _size(frame)) > self._largest
+            if (size := client_frames.size(frame)) > self._largest
         ]
         for each in turned:
             self.forget(each.number)
-        self._to_write = deque(self._kept)
+        self._written = next(iter(self._kept), self._last + 1) - 1
         if isinstance(fields.get("presence"), list):
-            self.presence = {member.client: member for member in map(_present, fields["presence"])}
+            self.presence = {
+                member.client: member for member in map(client_frames.present, fields["presence"])
+            }
         hello = Hello(heartbeat=fields["heartbeat"])
         missed = Resync(reason="what was missed is no longer kept")
         return [hello, *turned, missed] if fields["recovered"] == "no" else [hello, *turned]
@@ -300,50 +204,8 @@ class Session:
         return PresenceChange(event=event, member=member)
 
 
-def _present(member: Mapping[str, Any]) -> Present:
-    try:
-        return Present(**{name: member[name] for name in ("client", "user", "meta", "state")})
-    except (KeyError, TypeError):
-        raise BadFrame("a member without client, user, meta or state") from None
-
-
-def _size(frame: Frame) -> int:
-    return len(frame.encode() if isinstance(frame, str) else frame)
-
-
 def _too_big(size: int, most: float) -> HubRefused:
     return HubRefused(
         closes.TOO_BIG,
         f"a message may have {most} bytes (max_message_bytes), with what is around it this one has {size}",
     )
-
-
-def _written(head: Mapping[str, Any], data: Any) -> Frame:
-    if isinstance(data, bytes | bytearray | memoryview):
-        return _dump(head).encode() + b"\n" + bytes(data)
-    return _dump({**head, "data": data})
-
-
-def _read(frame: Frame) -> dict[str, Any]:
-    head, _, tail = frame.partition(b"\n") if isinstance(frame, bytes) else (frame, "", b"")
-    try:
-        fields = json.loads(head)
-    except (ValueError, RecursionError):
-        raise BadFrame("not JSON") from None
-    if not isinstance(fields, dict) or not isinstance(fields.setdefault("type", "message"), str):
-        raise BadFrame("not a JSON object with a type")
-    for name, kind in _FIELDS.get(fields["type"], {}).items():
-        if not isinstance(fields.get(name), kind):
-            raise BadFrame(f"{fields['type']} without {name}")
-    for name in ("seq", "direct", "max_bytes"):
-        if type(fields.get(name, 0)) is not int:
-            raise BadFrame(f"{name} is no whole number")
-    if isinstance(frame, bytes):
-        fields["data"] = tail
-    elif fields["type"] in ("message", "reply") and "data" not in fields:
-        raise BadFrame(f"{fields['type']} without data")
-    return fields
-
-
-def _dump(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))

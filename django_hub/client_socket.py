@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
 from django_hub import closes
-from django_hub.client_session import SUBPROTOCOL
+from django_hub.client_frames import SUBPROTOCOL
 
 # HTTP answers to a handshake after which another may go well.
 _RETURNS = frozenset({408, 425, 429})

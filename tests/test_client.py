@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import sys
+from collections.abc import Sized
 from http import HTTPStatus
 
 import pytest
@@ -13,7 +15,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from django_hub import client_socket
+from django_hub import client_connections, client_socket
 from django_hub.client import (
     HubClosed,
     HubQueueFull,
@@ -25,6 +27,8 @@ from django_hub.client import (
     Resync,
     hub_connect,
 )
+from django_hub.client_session import Session
+from django_hub.exceptions import InvalidBound
 from tests.live.servers import MS, eventually
 
 HELLO = {
@@ -293,6 +297,25 @@ async def test_the_queue_is_bounded_and_what_is_no_json_refused(site):
         await sent
 
 
+@pytest.mark.parametrize("data", [math.nan, {"x": [-math.inf]}, "half of it: \ud83d"], ids=repr)
+async def test_what_the_server_could_not_read_is_refused_here_and_it_stays(site, data):
+    async with online(site) as (hub, peer):
+        for doing in (hub.send, hub.request):
+            with pytest.raises(ValueError, match=r"JSON|surrogates"):
+                await doing(data)
+        sent = asyncio.create_task(hub.send("next"))
+        assert await peer.next() == {"type": "message", "id": 1, "data": "next"}
+        await peer.say({"type": "ack", "id": 1})
+        await sent
+
+
+def test_while_it_is_away_requests_that_are_over_leave_nothing_behind():
+    session = Session()
+    for _ in range(100):
+        session.forget(session.submit("request", "x"))
+    assert [name for name, held in vars(session).items() if isinstance(held, Sized) and len(held) > 1] == []
+
+
 async def test_a_request_without_a_reply_in_time(site):
     async with online(site) as (hub, peer):
         with pytest.raises(HubTimeout, match=r"no reply within 0\.01 s"):
@@ -432,6 +455,33 @@ async def test_it_tries_until_the_server_is_there(unused_tcp_port):
         await hub.close()
 
 
+@pytest.mark.parametrize(
+    "asks", [anext, lambda hub: hub.send(1), lambda hub: hub.request(1)], ids=["anext", "send", "request"]
+)
+async def test_one_that_is_not_entered_says_so(asks):
+    with pytest.raises(RuntimeError, match="async with hub_connect"):
+        async with asyncio.timeout(1000 * MS):
+            await asks(hub_connect("ws://127.0.0.1:1"))
+
+
+async def test_one_that_was_left_is_not_entered_again(site):
+    async with online(site) as (hub, _):
+        with pytest.raises(RuntimeError, match="entered once"):
+            await hub.__aenter__()
+    with pytest.raises(RuntimeError, match="entered once"):
+        await hub.__aenter__()
+    assert site.peers.empty()
+
+
+@pytest.mark.parametrize(
+    "number", ["first", "most", "patience", "max_queue", "max_queue_bytes", "max_items"]
+)
+def test_a_number_that_can_be_none_is_refused(number):
+    for value in (0, -1, math.nan):
+        with pytest.raises(InvalidBound, match=f"{number} is a number above 0; got "):
+            hub_connect("ws://127.0.0.1:1", **{number: value})
+
+
 async def test_a_url_that_cannot_be_one_is_told():
     with pytest.raises(HubClosed, match="InvalidURI"):
         async with hub_connect("nowhere"):
@@ -466,7 +516,7 @@ async def test_where_there_is_no_room_it_takes_its_time(site, monkeypatch):
         await real(0)
 
     async with online(site) as (_, peer):
-        monkeypatch.setattr("django_hub.client.asyncio.sleep", sleep)
+        monkeypatch.setattr("django_hub.client_connections.asyncio.sleep", sleep)
         await peer.end(4431)
         peer = await site.next()
         await peer.greet()
@@ -480,7 +530,7 @@ async def test_where_there_is_no_room_it_takes_its_time(site, monkeypatch):
 )
 async def test_it_waits_no_longer_than_it_has_been_away_nor_past_the_end_of_its_grace(site, away, most):
     async with online(site, first=0.5, most=30.0) as (hub, _):
-        waits = [hub._wait_of(seconds, away) for seconds in range(31) for _ in range(50)]
+        waits = [hub._connections._wait_of(seconds, away) for seconds in range(31) for _ in range(50)]
     assert 0.9 * most < max(waits) <= most
 
 
@@ -575,7 +625,7 @@ async def test_a_ticket_that_is_late_is_none(site, caplog):
 
 
 async def test_each_try_that_fails_is_logged_and_the_first_of_a_row_is_a_warning(site, caplog):
-    caplog.set_level("INFO", "django_hub.client")
+    caplog.set_level("INFO", "django_hub.client_connections")
     site.url = f"{site.url.replace('//', '//ann:secret@')}@room/?token=secret"
     async with online(site) as (_, peer):
         await peer.end(1012)
@@ -583,7 +633,7 @@ async def test_each_try_that_fails_is_logged_and_the_first_of_a_row_is_a_warning
         await peer.say({"type": "closing", "code": 4433, "reason": "the hub is full", "reconnect": True})
         await peer.end(4433)
         await (await site.next()).greet()
-    told = [record for record in caplog.records if record.name == "django_hub.client"]
+    told = [record for record in caplog.records if record.name == "django_hub.client_connections"]
     assert [(record.levelname, record.getMessage().partition(";")[0]) for record in told] == [
         ("WARNING", f"No connection to {site.origin[7:]}/@room/: 1012 why"),
         ("INFO", f"No connection to {site.origin[7:]}/@room/: 4433 the hub is full"),
@@ -594,3 +644,22 @@ def test_a_ticket_in_place_of_what_asks_for_one_is_refused():
     """It is not shown: it may still be good."""
     with pytest.raises(TypeError, match=r"an async function that asks the site for one.*got str\.$"):
         hub_connect("ws://localhost/ws/lobby/", ticket="abc")
+
+
+async def test_a_try_that_took_long_to_fail_is_no_connection_that_lasted(site, caplog, monkeypatch):
+    monkeypatch.setattr(client_connections, "_STEADY", 20 * MS)
+    caplog.set_level("INFO", "django_hub.client_connections")
+
+    async def play():
+        for _ in range(3):  # there it says no hello, and is given up
+            await site.next()
+        await (await site.next()).greet()
+
+    playing = asyncio.create_task(play())
+    async with site.connect(patience=50 * MS):
+        await playing
+    assert [record.levelname for record in caplog.records if "tries again" in record.getMessage()] == [
+        "WARNING",
+        "INFO",
+        "INFO",
+    ]

@@ -8,7 +8,8 @@ import pytest
 
 import django_hub
 from django_hub import closes
-from django_hub.client_session import Received, Reply, Resync, Session
+from django_hub.client_items import Received, Resync
+from django_hub.client_session import Reply, Session
 from tests import pages
 
 PAGE = "docs/reference/protocol.md"

@@ -14,7 +14,8 @@ Nothing here imports `channels.testing`, which needs daphne, and whose time-outs
 
 from __future__ import annotations
 
-from django_hub.client_session import HubClosed, HubRefused, PresenceChange, Present, Received, Resync
+from django_hub.client_errors import HubClosed, HubRefused
+from django_hub.client_items import PresenceChange, Present, Received, Resync
 from django_hub.testing.assertions import assert_broadcast, assert_sent, refute_broadcast, refute_sent
 from django_hub.testing.chaos import ChaosLayer
 from django_hub.testing.cleaning import LeftBehind, clean_hubs

@@ -11,18 +11,10 @@ from typing import Any, NoReturn, Self
 from channels.routing import get_default_application
 
 from django_hub import closes
-from django_hub.client_session import (
-    SUBPROTOCOL,
-    Ack,
-    Hello,
-    HubClosed,
-    HubRefused,
-    Present,
-    Received,
-    Reply,
-    Session,
-    Turned,
-)
+from django_hub.client_errors import HubClosed, HubRefused
+from django_hub.client_frames import SUBPROTOCOL
+from django_hub.client_items import Present, Received
+from django_hub.client_session import Ack, Hello, Reply, Session, Turned
 from django_hub.testing import watch
 from django_hub.testing.scopes import websocket_scope
 from django_hub.testing.sockets import AsgiSocket

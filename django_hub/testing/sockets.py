@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from django_hub.client_session import HubClosed
+from django_hub.client_errors import HubClosed
 from django_hub.conf import get_settings
 from django_hub.layers.choice import get_layer
 from django_hub.testing.watch import Watch

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { WebSocket } from "ws";
+
 import { connect, Hub, HubClosed, HubError, HubQueueFull, HubRefused, HubTimeout } from "../../django_hub/static/django_hub/hub.js";
 import { event, meet, state } from "./server.js";
 
@@ -204,6 +206,21 @@ test("what can't be a ticket is none, and the state says so", async (t) => {
   assert.deepEqual(why, [[1006, `${none} undefined`], [1006, `${none} nothing`], [1006, `${none} <title>Log in</title>`]]);
 });
 
+test("one who closes it instead of giving a ticket is rid of it", async (t) => {
+  const { hub, events, next } = await meet(t, { ticket: () => {
+    if (hub.client) hub.close();
+    return "t";
+  } });
+  const connection = await next();
+  await connection.greet();
+  await state(hub, "online");
+  connection.socket.terminate();
+  await state(hub, "closed");
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(hub.state, "closed");
+  assert.equal(named(events, "state").at(-1).state, "closed");
+});
+
 test("a ticket that comes after close opens nothing", async (t) => {
   let give = () => {};
   const { hub, events } = await meet(t, { ticket: () => new Promise((resolve) => { give = resolve; }) });
@@ -213,6 +230,20 @@ test("a ticket that comes after close opens nothing", async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 5));
   assert.equal(hub.state, "closed");
   assert.equal(named(events, "state").at(-1).state, "closed");
+});
+
+test("text with half a character is refused at once, and it stays", async (t) => {
+  const { hub, next } = await meet(t);
+  for (const half of ["\ud83d", "a\udca9b"]) {
+    await assert.rejects(hub.send(half), { name: "TypeError", message: /half a character/ });
+    await assert.rejects(hub.request(half), TypeError);
+  }
+  const sent = hub.send("\ud83d\udca9");
+  const connection = await next();
+  await connection.greet();
+  assert.deepEqual(await connection.next(), { type: "message", id: 1, data: "\ud83d\udca9" });
+  connection.say({ type: "ack", id: 1 });
+  await sent;
 });
 
 test("the queue is bounded, in messages and in bytes, and what is no JSON is refused", async (t) => {
@@ -278,6 +309,9 @@ for (const [what, bad] of [
   ["an acknowledgement of nothing", { type: "ack" }],
   ["a number that is none", { type: "message", seq: "2", data: 1 }],
   ["a list of members that is none", { type: "hello", presence: {} }],
+  ["a list with nobody in it", { type: "hello", client: "c1", epoch: "e1", seq: 0, direct: 0, recovered: "new", resumed: false,
+    heartbeat: 25, grace: 15, token: "t1", presence: [null] }],
+  ["presence of one without a name", { type: "presence", seq: 2, event: "joined", member: {} }],
   ["presence of nobody", { type: "presence", seq: 2, event: "joined", member: null }],
   ["bytes without a head", Buffer.from([255, 0])],
 ]) {
@@ -427,6 +461,22 @@ test("it waits no longer than it has been away, nor past the end of its grace", 
   }
 });
 
+test("a clock that is set back makes it neither hurry nor wait for ever", async (t) => {
+  let now = 1e6;
+  t.mock.method(Date, "now", () => now);
+  t.mock.method(Math, "random", () => 1);
+  const { hub, next } = await meet(t, { first: 0.01, most: 0.16 });
+  const waits = [];
+  for (let n = 0; n < 6; n++) {
+    if (n === 1) now = 0;
+    (await next()).socket.close(1012);
+    const { until } = await state(hub, "waiting");
+    waits.push(until - now);
+    now += 1000;
+  }
+  assert.deepEqual(waits, [10, 10, 40, 80, 160, 160]);
+});
+
 test("where there is no room it takes its time", async (t) => {
   t.mock.method(Math, "random", () => 0);
   t.mock.method(Date, "now", () => 0);
@@ -501,6 +551,18 @@ test("a listener that fails does not hold up the others, and one taken off hears
   assert.throws(() => hub.on("open", () => {}), /no event "open"; there are message, joined/);
 });
 
+test("one that another listener takes off hears not even this one", async (t) => {
+  const { hub, next } = await meet(t);
+  const heard = [];
+  hub.on("message", () => off());
+  const off = hub.on("message", () => heard.push("off"));
+  const connection = await next();
+  await connection.greet();
+  connection.say({ data: 1 });
+  await event(hub, "message");
+  assert.deepEqual(heard, []);
+});
+
 test("close() leaves at once and for good", async (t) => {
   const { hub, next } = await meet(t);
   const connection = await next();
@@ -541,11 +603,36 @@ test("where no socket can be made it is over at once, and nothing is left that t
   assert.equal(made, 2);
 });
 
+test("where no socket can be made any more it is over, and who waits is told", async (t) => {
+  let made = 0;
+  class Last extends WebSocket {
+    constructor(...given) {
+      if (++made > 1) throw new SyntaxError("no more");
+      super(...given);
+    }
+  }
+  const { hub, next } = await meet(t, { WebSocket: Last });
+  const sent = assert.rejects(hub.send(1), HubClosed);
+  (await next()).socket.terminate();
+  assert.deepEqual(await state(hub, "closed"), { state: "closed", code: 1006, reason: "no socket can be made: no more" });
+  await sent;
+});
+
+test("a number that can be none is refused at once, and undefined is the default", () => {
+  const ticket = () => new Promise(() => {});
+  for (const name of ["first", "most", "patience", "maxQueue", "maxQueueBytes"]) {
+    for (const value of [0, -1, NaN, null, "soon"]) {
+      assert.throws(() => connect("ws://localhost/", { WebSocket, ticket, [name]: value }), { message: `${name} is a number above 0; got ${value}` });
+    }
+    connect("ws://localhost/", { WebSocket, ticket, [name]: undefined }).close();
+  }
+});
+
 test("a URL that can't be one is refused at once", () => {
   const ticket = () => assert.fail("no ticket is needed");
   assert.throws(() => connect("nowhere"), TypeError);
   assert.throws(() => connect("ftp://localhost/", { WebSocket: class {}, ticket }), /is ws\(s\) or http\(s\); got ftp:/);
-  assert.throws(() => connect("ws://localhost/", { WebSocket: undefined, ticket }), /no WebSocket here/);
+  assert.throws(() => connect("ws://localhost/", { WebSocket: null, ticket }), /no WebSocket here/);
   assert.ok(new HubTimeout("x") instanceof HubError);
   assert.equal(connect.length, 2);
   assert.equal(typeof Hub, "function");

@@ -1,9 +1,11 @@
 // How an application in TypeScript uses hub.d.ts. Only its types are checked (tsc); it is never run.
 
+import { WebSocket as SocketOfNode } from "ws";
+
 import { connect, Hub, HubClosed, HubError, HubQueueFull, HubTimeout } from "../../django_hub/static/django_hub/hub.js";
 
 const hub: Hub = connect("/ws/room/", { first: 0.5, most: 30, maxQueue: 10, maxQueueBytes: 1000, patience: 5, WebSocket });
-connect(new URL("wss://example.org/ws/room/"));
+connect(new URL("wss://example.org/ws/room/"), { WebSocket: SocketOfNode, most: undefined });
 
 const off: () => void = hub.on("message", ({ data, seq, direct }) => [data.text, seq?.toFixed(), direct?.toFixed()]);
 off();

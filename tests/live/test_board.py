@@ -163,3 +163,65 @@ async def test_only_the_team_and_while_it_is_not_locked(server: WebServer, enter
     await cook.page.goto(server.http_url("/board/"))
     await cook.page.click("text=Log out")
     assert await cook.close_code("/ws/board/2/") == 4403
+
+
+@pytest.mark.heavy
+async def test_a_long_name_and_a_long_text_stay_on_their_note(server: WebServer, enter: Enter) -> None:
+    ann, bob = await enter(server, "ann"), await enter(server, "b" * 64)
+    await bob.page.click("#add")
+    await ann.note(3).wait_for()
+    await bob.write(3, "x" * 280)
+    await ann.has_texts([*(await ann.texts())[:3], "x" * 280])
+    for page in (ann, bob):
+        sticky = await page.note(3).bounding_box()
+        assert sticky
+        for part in (".grip", ".remove", "textarea", ".vote"):
+            box = await page.note(3).locator(part).bounding_box()
+            assert box
+            assert sticky["x"] <= box["x"]
+            assert box["x"] + box["width"] <= sticky["x"] + sticky["width"] + 1
+
+
+@pytest.mark.heavy
+async def test_the_note_in_hand_lies_above_notes_and_below_the_tools(
+    server: WebServer, enter: Enter
+) -> None:
+    ann = await enter(server, "ann")
+    grip = await ann.note(0).locator(".grip").bounding_box()
+    other = await ann.note(1).bounding_box()
+    add = await ann.page.locator("#add").bounding_box()
+    assert grip
+    assert other
+    assert add
+    await ann.page.mouse.move(grip["x"] + 20, grip["y"] + 10)
+    await ann.page.mouse.down()
+    await ann.page.mouse.move(other["x"] + 30, other["y"] + 40, steps=4)
+    async with ann.page.expect_response("**/notes/**"):
+        await ann.page.mouse.up()
+    await ann.note(0).locator(".vote").click(trial=True)
+    await ann.note(1).locator("textarea").focus()
+    await ann.note(1).locator(".grip").click(trial=True)
+    # As far down as it goes, which is behind the tools.
+    await ann.page.set_viewport_size({"width": 1280, "height": 480})
+    await ann.page.mouse.wheel(0, 0)
+    await ann.note(1).locator(".grip").press("ArrowDown")
+    for _ in range(30):
+        await ann.page.keyboard.press("ArrowDown")
+    await ann.page.click("#add")
+    await ann.note(3).wait_for()
+
+
+@pytest.mark.heavy
+async def test_who_removes_a_note_by_keys_goes_on_at_the_next(server: WebServer, enter: Enter) -> None:
+    ann = await enter(server, "ann")
+    await ann.note(1).locator(".remove").press("Enter")
+    await eventually(ann._is(ann.page.locator(".sticky").count, 2), PATIENCE)
+    assert await ann.note(1).locator(".grip").evaluate("grip => grip === document.activeElement")
+    # A vote moves the list below the focus.
+    for number in (0, 1):
+        await ann.note(number).locator(".vote").click()
+    leading = ann.page.locator("#leading button", has_text=(await ann.texts())[1])
+    await leading.focus()
+    await ann.note(0).locator(".vote").dispatch_event("click")
+    await eventually(ann._is(ann.page.locator("#leading button").count, 1), PATIENCE)
+    assert await leading.evaluate("button => button === document.activeElement")

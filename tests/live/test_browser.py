@@ -88,6 +88,10 @@ async def test_two_people_chat(server: WebServer, enter: Enter) -> None:
     await bob.page.click(".person:has-text('ann')")
     await bob.say("psst")
     await ann.has_words("hello", "<b>& you?</b>\nfine", "psst")
+    await ann.say("שלום!")
+    await bob.has_words("hello", "<b>& you?</b>\nfine", "psst", "שלום!")
+    sides = "all => all.map(words => getComputedStyle(words).direction)"
+    assert await bob.page.eval_on_selector_all("#log .words", sides) == ["ltr", "ltr", "ltr", "rtl"]
     await bob.page.close()
     await ann.notes_have("bob left")
     await ann.has_people(ann="")

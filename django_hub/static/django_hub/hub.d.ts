@@ -1,21 +1,31 @@
+/** What is undefined is left at its default. */
 export interface Options {
   /** Seconds: the bound of the first wait. It doubles with each failure up to `most`, but not above the time it has been away; the wait is random below it. */
-  first?: number;
+  first?: number | undefined;
   /** Seconds: the longest bound of a wait. */
-  most?: number;
+  most?: number | undefined;
   /** Seconds in which a new connection must have said hello. */
-  patience?: number;
+  patience?: number | undefined;
   /** How many messages and requests may wait for their acknowledgement. */
-  maxQueue?: number;
+  maxQueue?: number | undefined;
   /** How many bytes they may have in all. */
-  maxQueueBytes?: number;
+  maxQueueBytes?: number | undefined;
   /**
    * Called before each connection, for a page of another origin: a ticket of the server's `hub_ticket`, which is good
    * once. Where it fails, or brings what can be none, that counts as a connection that failed (1006, with the reason).
    */
-  ticket?: () => string | Promise<string>;
+  ticket?: (() => string | Promise<string>) | undefined;
   /** The class of sockets, where it is not the global one (package "ws" in an old Node). */
-  WebSocket?: typeof globalThis.WebSocket;
+  WebSocket?: (new (url: string, protocols: string[]) => Socket) | undefined;
+}
+
+/** What is used of a socket: browsers' have it, Node's, and those of package "ws". */
+export interface Socket {
+  binaryType: string;
+  readonly protocol: string;
+  addEventListener(name: any, fn: (event: any) => void): void;
+  send(data: any): void;
+  close(code?: number, reason?: string): void;
 }
 
 /** A client of the hub. */
@@ -84,7 +94,8 @@ export class HubClosed extends HubError {
 /**
  * Connects to a hub, and returns at once: what is sent before it is online waits.
  *
- * `url` may be relative to the page, and http(s). A URL that can't be one throws here, and where there is no WebSocket.
+ * `url` may be relative to the page, and http(s). A URL that can't be one throws here, a number that is not above 0, and
+ * where there is no WebSocket.
  */
 export function connect(url: string | URL, options?: Options): Hub;
 
@@ -117,7 +128,8 @@ export class Hub {
    * unacknowledged ones may arrive twice. `data` is a JSON value, or whatever `JSON.stringify` makes one of, or bytes. It
    * is read now: a later change of it is not sent.
    *
-   * Rejects with HubQueueFull, with HubRefused, with HubClosed, or with TypeError where data is no JSON value.
+   * Rejects with HubQueueFull, with HubRefused, with HubClosed, or with TypeError where data is no JSON value, or text with
+   * half a character (a lone surrogate: where an emoji was cut in two).
    */
   send(data: unknown): Promise<void>;
 
@@ -125,7 +137,7 @@ export class Hub {
    * Resolves with the reply. Rejects as `send` does, or with HubTimeout after `timeout` seconds (30); then it is not
    * sent, if it has not been.
    */
-  request(data: unknown, options?: { timeout?: number }): Promise<any>;
+  request(data: unknown, options?: { timeout?: number | undefined }): Promise<any>;
 
   /**
    * Leaves the hub, for good. What was not acknowledged is rejected with HubClosed. The code is 1000 or one of 3000 to

@@ -6,6 +6,7 @@
 /** @typedef {import("./hub.d.ts").Member} Member */
 /** @typedef {import("./hub.d.ts").Options} Options */
 /** @typedef {import("./hub.d.ts").PresenceGroup} PresenceGroup */
+/** @typedef {import("./hub.d.ts").Socket} Socket */
 /** @typedef {string | Uint8Array<ArrayBuffer>} Frame */
 /** @typedef {Record<string, any> & {type: string}} Fields of a frame from the server */
 
@@ -21,6 +22,7 @@ const SILENT = 4408;
 const RETURNS = new Set([1001, 1005, 1006, 1011, 1012, 1013, 1014, 4008, BAD_TOKEN, SILENT, 4429, 4430, 4431, 4432, 4433, 4434]);
 // There is no room: whoever comes back at once makes it worse.
 const CROWDED = new Set([4430, 4431, 4432, 4433, 4434]);
+const NUMBERS = { first: 0.5, most: 30, patience: 15, maxQueue: 1000, maxQueueBytes: 2 ** 20 };
 const EVENTS = ["message", "joined", "left", "presence", "state", "resync"];
 /** @type {Record<string, Record<string, unknown>>} By example: what frames must have. Other types may come. */
 const FIELDS = {
@@ -59,7 +61,7 @@ export const connect = (url, options) => new Hub(url, options);
 /** @implements {Promised} */
 export class Hub {
   /** @type {string} */ #url;
-  /** @type {Required<Omit<Options, "ticket">> & Options} */ #options;
+  /** @type {typeof NUMBERS & Pick<Options, "ticket"> & {WebSocket: NonNullable<Options["WebSocket"]>}} */ #options;
   /** @type {Map<string, Set<{fn: (event: any) => void}>>} */
   #listeners = new Map(EVENTS.map((name) => [name, new Set()]));
   /** @type {Outbox} */ #outbox;
@@ -70,7 +72,7 @@ export class Hub {
   #known = { nonce: nonce() };
   /** @type {EventMap["state"]} */ #state = { state: "connecting" };
   /** @type {string | null} */ #client = null;
-  /** @type {WebSocket | null} */ #socket = null;
+  /** @type {Socket | null} */ #socket = null;
   /** @type {object | null} The ticket that is waited for. */ #wanted = null;
   /** @type {Fields | null} The server's last word on this connection. */ #closing = null;
   /** @type {any} Until hello, or until the next try. */ #timer;
@@ -88,9 +90,12 @@ export class Hub {
   constructor(url, options = {}) {
     this.#url = new URL(url, globalThis.location?.href).href.replace(/^http/, "ws");
     if (!/^wss?:/.test(this.#url)) throw new TypeError(`the URL of a hub is ws(s) or http(s); got ${this.#url}`);
-    this.#options = {
-      WebSocket: globalThis.WebSocket, first: 0.5, most: 30, patience: 15, maxQueue: 1000, maxQueueBytes: 2 ** 20, ...options,
-    };
+    const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+    this.#options = { WebSocket: globalThis.WebSocket, ...NUMBERS, ...given };
+    for (const name of /** @type {(keyof typeof NUMBERS)[]} */ (Object.keys(NUMBERS))) {
+      // Without a wait it would ask a server that is away as fast as it can.
+      if (!(this.#options[name] > 0)) throw new TypeError(`${name} is a number above 0; got ${this.#options[name]}`);
+    }
     if (!this.#options.WebSocket) throw new TypeError('no WebSocket here; connect(url, { WebSocket }) takes that of package "ws"');
     this.#outbox = new Outbox(this.#options.maxQueue, this.#options.maxQueueBytes);
     this.#bound = this.#options.first;
@@ -152,6 +157,15 @@ export class Hub {
     return id;
   }
 
+  /** As `#open`, where nobody is left who could catch what it throws. */
+  #openAgain() {
+    try {
+      this.#open();
+    } catch (error) {
+      this.#unmade(error);
+    }
+  }
+
   #open() {
     clearTimeout(this.#timer);
     const { ticket, patience } = this.#options;
@@ -159,15 +173,21 @@ export class Hub {
     else {
       const wanted = this.#wanted = {};
       const isWanted = () => this.#wanted === wanted; // else it was given up meanwhile
-      new Promise((resolve) => void resolve(ticket())).then(checked)
+      // Not called within this turn: it may close the hub, or send.
+      Promise.resolve().then(() => ticket()).then(checked)
         .then(
           (text) => void (isWanted() && this.#openWith([SUBPROTOCOL, `${TICKET}${text}`])),
           (error) => void (isWanted() && this.#ended(1006, `no ticket came: ${error?.message ?? error}`)),
         )
-        .catch((error) => this.#finish(1006, `no socket can be made: ${error.message}`));
+        .catch((error) => this.#unmade(error));
     }
     this.#timer = setTimeout(() => this.#drop("no hello came"), milliseconds(patience));
     this.#become({ state: "connecting" });
+  }
+
+  /** @param {any} error */
+  #unmade(error) {
+    this.#finish(1006, `no socket can be made: ${error?.message ?? error}`);
   }
 
   /** @param {string[]} protocols */
@@ -315,6 +335,7 @@ export class Hub {
       this.#awaySince = now;
     }
     this.#onlineSince = Infinity;
+    this.#awaySince = Math.min(this.#awaySince, now); // the clock may have been set back
     if (crowded) this.#bound = Math.max(this.#bound, most / 4);
     // Not longer than it has been away, nor past the end of its grace: lucky short waits before make no long one now.
     const away = (now - this.#awaySince) / 1000;
@@ -325,7 +346,7 @@ export class Hub {
     const share = crowded ? (1 + Math.random()) / 2 : Math.random();
     const wait = share * milliseconds(offline || hidden() ? most : bound);
     this.#bound = Math.min(2 * this.#bound, most);
-    this.#timer = setTimeout(() => this.#open(), wait);
+    this.#timer = setTimeout(() => this.#openAgain(), wait);
     this.#become({ state: offline ? "offline" : "waiting", until: now + wait, code, reason });
   }
 
@@ -335,7 +356,7 @@ export class Hub {
     if (this.state === "online") {
       this.#ping();
       this.#glance ??= setTimeout(() => this.#drop("nothing heard"), milliseconds(GLANCE));
-    } else if ((this.state === "waiting" || this.state === "offline") && !this.#crowded) this.#open();
+    } else if ((this.state === "waiting" || this.state === "offline") && !this.#crowded) this.#openAgain();
   };
 
   /** @param {number} code @param {string} reason */
@@ -368,10 +389,12 @@ export class Hub {
 
   /** @template {keyof EventMap} Name @param {Name} name @param {() => EventMap[Name]} event made only if wanted */
   #emit(name, event) {
-    for (const { fn } of [...(this.#listeners.get(name) ?? [])]) {
+    const listeners = this.#listeners.get(name) ?? new Set();
+    for (const listener of [...listeners]) {
+      if (!listeners.has(listener)) continue; // another one took it off
       if (this.state === "closed" && event() !== this.#state) return; // a listener closed it: that was its last word
       try {
-        fn(event());
+        listener.fn(event());
       } catch (error) {
         (globalThis.reportError ?? console.error)(error);
       }
@@ -463,6 +486,8 @@ function written(head, data) {
     frame.set(new Uint8Array(buffer, byteOffset, data.byteLength), line.length);
     return frame;
   }
+  // JSON could say it; the server can't take such text, and closes for good.
+  if (typeof data === "string" && /\p{Surrogate}/u.test(data)) throw new TypeError("text with half a character (a lone surrogate)");
   const text = JSON.stringify(data);
   if (text === undefined) throw new TypeError(`data is a JSON value, an ArrayBuffer, or a view of one; got ${typeof data}`);
   return `${JSON.stringify(head).slice(0, -1)},"data":${text}}`;
@@ -483,8 +508,10 @@ function read(data) {
   if (typeof fields.type !== "string") return null;
   if (bytes) fields.data = bytes.slice(end + 1);
   if ((fields.type === "message" || fields.type === "reply") && fields.data === undefined) return null;
-  const { seq = 0, direct = 0, max_bytes = 0, presence } = fields;
-  if (![seq, direct, max_bytes].every(Number.isSafeInteger) || !Array.isArray(presence ?? [])) return null;
+  const { seq = 0, direct = 0, max_bytes = 0 } = fields;
+  if (![seq, direct, max_bytes].every(Number.isSafeInteger)) return null;
+  const { presence = [], member = { client: "" } } = fields;
+  if (!Array.isArray(presence) || ![...presence, member].every((each) => typeof each?.client === "string")) return null;
   const needed = Object.entries(FIELDS[fields.type] ?? {});
   return needed.every(([name, like]) => typeof fields[name] === typeof like && fields[name] !== null) ? fields : null;
 }

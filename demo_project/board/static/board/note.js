@@ -27,6 +27,7 @@ export class NoteView {
     this.#user = user;
     this.#does = does;
     element.dataset.note = id;
+    element.addEventListener("focusin", () => this.#lift()); // who works at it sees all of it
     const grip = this.#find(".grip");
     grip.addEventListener("pointerdown", (event) => this.#take(grip, event));
     grip.addEventListener("keydown", (event) => this.#press(event));
@@ -45,6 +46,7 @@ export class NoteView {
     this.#text = text;
     if (author) colour(this.element, author); // else the colour of paper
     this.#find(".author").textContent = author ?? "the house";
+    this.element.ariaLabel = `Note of ${author ?? "the house"}`;
     this.#find(".grip").ariaLabel = `Move the note of ${author ?? "the house"}`;
     this.votes = votes.length;
     this.text = text;

@@ -74,14 +74,23 @@ export class Notes {
   }
 
   #drop(id) {
-    this.#views.get(id)?.element.remove();
+    const ids = [...this.#views.keys()];
+    const at = ids.indexOf(id);
+    if (at < 0) return;
+    const { element } = this.#views.get(id);
+    // Who was at work there goes on at the next note, and not at the beginning of the page.
+    const beside = element.contains(document.activeElement) ? ids[at + 1] ?? ids[at - 1] : undefined;
+    element.remove();
     this.#views.delete(id);
+    this.#views.get(beside)?.focus();
   }
 
   #rank() {
     const voted = [...this.#views.values()].filter(({ votes }) => votes > 0);
     voted.sort((one, other) => other.votes - one.votes || one.id - other.id);
+    const focused = this.#leading.contains(document.activeElement) && document.activeElement.dataset.of;
     this.#leading.replaceChildren(...voted.slice(0, LEADING).map((view) => this.#rankOf(view)));
+    if (focused) this.#leading.querySelector(`[data-of="${focused}"]`)?.focus();
     this.#none.hidden = voted.length > 0;
   }
 
@@ -89,11 +98,13 @@ export class Notes {
     const item = document.createElement("li");
     const button = document.createElement("button");
     button.type = "button";
+    button.dataset.of = view.id;
     const count = document.createElement("span");
     count.className = "count";
     count.textContent = view.votes;
     const what = document.createElement("span");
     what.className = "what";
+    what.dir = "auto";
     what.textContent = view.text || "(an empty note)";
     button.append(count, what);
     button.addEventListener("click", () => {

@@ -7,16 +7,18 @@ const SAME_TURN = 3 * 60_000;
 const NEAR_BOTTOM = 60;
 
 export class Log {
+  #pane; // what scrolls
   #list;
   #newer;
   #turn = null; // the turn the next words may join: who, to whom, since when
 
-  constructor(list, newer) {
-    this.#list = list;
+  constructor(pane, newer) {
+    this.#pane = pane;
+    this.#list = pane.firstElementChild;
     this.#newer = newer;
     newer.addEventListener("click", () => this.#toBottom());
-    list.addEventListener("scroll", () => this.#atBottom() && (newer.hidden = true), { passive: true });
-    new ResizeObserver(() => newer.hidden && this.#toBottom()).observe(list);
+    pane.addEventListener("scroll", () => this.#atBottom() && (newer.hidden = true), { passive: true });
+    new ResizeObserver(() => newer.hidden && this.#toBottom()).observe(pane);
   }
 
   // from: who speaks. mark: "", or to whom it goes. mine: whether it is the reader's own.
@@ -25,6 +27,7 @@ export class Log {
     const key = JSON.stringify([from, mark, mine]);
     const words = document.createElement("p");
     words.className = "words";
+    words.dir = "auto"; // Arabic and Hebrew begin at the right
     words.textContent = text;
     this.#keepingPlace(mine, () => {
       if (this.#turn?.key === key && now - this.#turn.since < SAME_TURN) {
@@ -83,12 +86,12 @@ export class Log {
   }
 
   #atBottom() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#list;
+    const { scrollHeight, scrollTop, clientHeight } = this.#pane;
     return scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM;
   }
 
   #toBottom() {
-    this.#list.scrollTop = this.#list.scrollHeight;
+    this.#pane.scrollTop = this.#pane.scrollHeight;
     this.#newer.hidden = true;
   }
 }
