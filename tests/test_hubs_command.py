@@ -284,7 +284,14 @@ def process(url: str, *words: str, stdout: int = subprocess.PIPE) -> Iterator[su
     command = [sys.executable, "manage.py", "hubs", *words]
     env = settled({"REDIS_URL": url})
     with subprocess.Popen(
-        command, cwd=ROOT, env=env, stdout=stdout, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=env,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        # As from a terminal: what a shell runs in the background ignores it, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as running:
         try:
             yield running
