@@ -105,8 +105,9 @@ def _subject(client_id: str | None, user: Any) -> tuple[str, str, str]:
         return client_subject(require_client_id(client_id)), client_id, ""
     user_id = str(getattr(user, "pk", user))
     # Of several, or of a class, `str` makes an id that nobody has: nobody would be put out, without a word.
-    is_none = isinstance(user, (bool, type)) or (isinstance(user, Iterable) and not isinstance(user, str))
-    if is_none or user_id in ("", "None"):
+    # A lazy user, as `request.user` is, has all methods there are, also those of several.
+    several = isinstance(user, Iterable) and not (isinstance(user, str) or hasattr(user, "pk"))
+    if several or isinstance(user, (bool, type)) or user_id in ("", "None"):
         raise TypeError(f"user is one user who is in the database, or its primary key; got {user!r:.80}.")
     return user_subject(user_id), "", user_id
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.auth import UserLazyObject
 from channels.exceptions import DenyConnection
 from django.contrib.auth import BACKEND_SESSION_KEY, get_user_model, login, logout
 from django.contrib.auth.backends import ModelBackend
@@ -21,6 +22,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection, transaction
 from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
+from django.utils.functional import SimpleLazyObject
 
 from django_hub import HubConsumer, hub_ban, hub_broadcast, hub_kick, hub_send, hub_unban, inquiries
 from django_hub.additions import hub_add
@@ -1113,6 +1115,21 @@ async def test_all_of_a_users_clients_are_kicked_from_this_hub(world: World, ann
         assert await closed(socket) == (4403, "kicked")
     assert elsewhere.running
     assert await hub_kick("lobby", user=str(anna.pk)) == 0
+
+
+@pytest.mark.parametrize("where", ["a request's", "a scope's"])
+async def test_a_lazy_user_is_a_user(world: World, anna: User, where: str) -> None:
+    """`request.user`, and the user of a scope, which stand for the user until somebody looks."""
+    if where == "a scope's":
+        lazy: Any = UserLazyObject()
+        lazy._wrapped = anna
+    else:
+        lazy = SimpleLazyObject(lambda: anna)
+    socket = await enter(world, anna)
+    await joined(world, 1)
+    assert await hub_ban("lobby", user=lazy, seconds=60) == 1
+    assert (await closed(socket))[0] == 4403
+    assert await hub_unban("lobby", user=lazy)
 
 
 async def test_a_lost_client_that_is_kicked_does_not_resume(world: World) -> None:
