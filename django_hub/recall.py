@@ -18,7 +18,7 @@ _KEPT = 10.0
 class Recall:
     """Of one hub. Reads its history when it is first asked, and keeps it for a while, with what passes."""
 
-    __slots__ = ("_hub", "_over", "_reading", "_recent", "_store", "_tasks", "_until")
+    __slots__ = ("_hub", "_over", "_reading", "_recent", "_store", "_tasks", "_timer", "_until")
 
     def __init__(self, hub: str, store: Store, tasks: Tasks) -> None:
         self._hub = hub
@@ -27,6 +27,8 @@ class Recall:
         self._recent: Recent | None = None
         self._reading: asyncio.Task[None] | None = None
         self._until = 0.0
+        # One, however often it is read.
+        self._timer: asyncio.TimerHandle | None = None
         self._over = False
 
     @property
@@ -44,11 +46,11 @@ class Recall:
         while not self._over:
             recent = self._recent
             # A number that is not known here the store may know. Twice: the first may be somebody else's
-            # reading, and have been under way before.
+            # reading, and have been under way before. More often where others begin another meanwhile.
             if (
                 recent is not None
                 and self._reading is None
-                and (reads == 2 or not recent.is_behind(epoch, seq))
+                and (reads >= 2 or not recent.is_behind(epoch, seq))
             ):
                 self._until = asyncio.get_running_loop().time() + _KEPT
                 return recent.between(epoch, seq, upto)
@@ -75,14 +77,16 @@ class Recall:
             raise
         finally:
             self._reading = None
-        self._keep()
+        if self._timer is None:
+            self._keep()
 
     def _keep(self) -> None:
         """Until it was not used for a while."""
         loop = asyncio.get_running_loop()
+        self._timer = None
         if self._until == 0.0:
             self._until = loop.time() + _KEPT
         if self._over or loop.time() >= self._until:
             self._recent, self._until = None, 0.0
         else:
-            loop.call_at(self._until, self._keep, context=contextvars.Context())
+            self._timer = loop.call_at(self._until, self._keep, context=contextvars.Context())

@@ -74,6 +74,44 @@ async def test_a_reading_that_was_under_way_before_may_not_know_it_yet(monkeypat
     assert (await first, await second) == ([one], [])
 
 
+async def test_who_claims_more_than_there_is_asks_no_more_however_many_do(monkeypatch):
+    """One that comes between the end of a reading and those who waited for it begins another."""
+    store = FaultyStore()
+    recall, read = Recall("lobby", store, Tasks()), store.history
+    (one,) = await published(store, "1")
+    loop, second = asyncio.get_running_loop(), []
+
+    def come():
+        second.append(asyncio.create_task(recall.between(one.epoch, 9, 1)))
+
+    async def met(hub, after):
+        if store.calls.count("history") == 1:
+            loop.call_soon(come)
+        return await read(hub, after)
+
+    monkeypatch.setattr(store, "history", met)
+    assert await asyncio.wait_for(recall.between(one.epoch, 9, 1), 5) is None
+    assert await asyncio.wait_for(second[0], 5) is None
+    assert store.calls.count("history") <= 4
+
+
+async def test_however_often_it_is_read_one_timer_waits(monkeypatch):
+    timers, loop = [], asyncio.get_running_loop()
+    call_at = loop.call_at
+
+    def noted(when, callback, *args, **more):
+        timers.append((callback, call_at(when, callback, *args, **more)))
+        return timers[-1][1]
+
+    monkeypatch.setattr(loop, "call_at", noted)
+    recall = Recall("lobby", store := FaultyStore(), Tasks())
+    (one,) = await published(store, "1")
+    for _ in range(3):
+        assert await recall.between(one.epoch, 9, 1) is None
+    assert store.calls.count("history") > 3
+    assert [callback for callback, _ in timers].count(recall._keep) == 1
+
+
 async def test_what_passes_while_it_reads_is_not_missing(monkeypatch):
     store = FaultyStore()
     recall, read, gate = Recall("lobby", store, Tasks()), store.history, asyncio.Event()
