@@ -44,8 +44,8 @@ class Connection:
     """A client's socket in one hub: its identity, its way out, and the ops that tell the store of it.
 
     ``session`` is what a client of ``hub.v1`` keeps over reconnects; ``""``: a raw one.
-    ``ended`` is called once, with what ended it, when the connection finds out by itself that it is
-    over: a client too slow (``slow``), a socket that can't be written to (``write``).
+    ``ended`` is called once, with what ended it, when the connection is put out, or finds out by itself
+    that it is over: a client too slow (``slow``), a socket that can't be written to (``write``).
     """
 
     __slots__ = (

@@ -12,6 +12,7 @@ from django_hub.departures import Departure
 from django_hub.events import read_body
 from django_hub.taking import Posting
 from django_hub.wires.base import Outgoing
+from django_hub.wires.held import HeldWire
 from tests.apps import EVENTS, Line, make_connection, tell
 from tests.apps import world as world
 
@@ -192,8 +193,12 @@ def test_a_leave_has_room_for_the_newest_undelivered_messages(monkeypatch: pytes
     assert read_body("lobby", 1, leave.body).undelivered == ("é" * 3, b"1234")
 
 
-def test_released_it_is_freed_at_once() -> None:
+@pytest.mark.parametrize("held", [False, True])
+def test_released_it_is_freed_at_once(held: bool) -> None:
     connection = make_connection()
+    wire = connection.wire
+    if held:  # it left before it was welcomed
+        connection.wire = HeldWire(wire)
     Ends(connection)
     gone = weakref.ref(connection)
     connection.release()

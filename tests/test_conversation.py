@@ -607,6 +607,31 @@ async def test_a_welcome_that_fails_tells_nothing_of_what_came_meanwhile(
     assert [(await talk.next("message"))["data"] for _ in range(2)] == ["missed", "live"]
 
 
+async def test_who_is_replaced_before_its_welcome_is_closed_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its welcome may wait for the store as long as that is away."""
+    talk = Talk(world)
+    await talk.come()
+    await talk.drop()
+    sent, asked, gate = world.store.sent, asyncio.Event(), asyncio.Event()
+
+    async def waits(*given: Any) -> Any:
+        asked.set()
+        await gate.wait()
+        return await sent(*given)
+
+    monkeypatch.setattr(world.store, "sent", waits)
+    older = await world.open(Room.as_asgi(), websocket_scope("lobby", subprotocols=["hub.v1"]))
+    older.send_nowait(json.dumps({"type": "connect", "token": talk.hello["token"]}))
+    await asked.wait()
+    monkeypatch.setattr(world.store, "sent", sent)
+    assert (await talk.back())["resumed"]
+    assert await older.close_code() == 1012
+    gate.set()
+    await older.ended()
+
+
 async def test_who_heard_more_at_another_server_has_missed_nothing(world: World) -> None:
     """What has not come here yet comes twice to it, and it knows that by the numbers."""
     await Talk(world, Brief).come()

@@ -55,6 +55,18 @@ async def test_what_is_given_up_is_given_back_but_for_a_close():
     assert socket.sent == [4000]
 
 
+async def test_a_close_that_comes_when_it_is_given_up_goes_out():
+    socket = Socket()
+    wire, held = held_on(socket)
+    held.write(Outgoing("1"))
+    assert held.abandon() == ["1"]
+    assert not held.write(Outgoing("2"))
+    assert held.write(Outgoing(Close(4000)))
+    assert socket.sent == [4000]
+    assert held.open() is wire
+    assert socket.sent == [4000]
+
+
 async def test_its_owner_is_told_of_what_waits():
     told = []
     wire, _ = held_on(Socket())

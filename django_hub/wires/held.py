@@ -19,10 +19,26 @@ class HeldWire:
         self._size = 0
         self._closed = False
         self._opened = False
-        self.broken: Callable[[BaseException], None] = wire.broken
-        self.waits: Callable[[], None] = wire.waits
         self.latest = wire.latest
         self.dropped = 0
+
+    # One owner, who lets go of both at once.
+
+    @property
+    def broken(self) -> Callable[[BaseException], None]:
+        return self._wire.broken
+
+    @broken.setter
+    def broken(self, broken: Callable[[BaseException], None]) -> None:
+        self._wire.broken = broken
+
+    @property
+    def waits(self) -> Callable[[], None]:
+        return self._wire.waits
+
+    @waits.setter
+    def waits(self, waits: Callable[[], None]) -> None:
+        self._wire.waits = waits
 
     def open(self) -> Wire:
         """Write what waited, and return the client's own wire, which is to be used from now on."""
@@ -49,7 +65,7 @@ class HeldWire:
 
     def write(self, outgoing: Outgoing) -> bool:
         if self._opened:
-            # A walk over many clients may have begun before.
+            # A walk over many clients may have begun before; or it is given up, and only a Close goes out.
             return self._wire.write(outgoing)
         if self.closed:
             return False
@@ -73,6 +89,7 @@ class HeldWire:
         return True
 
     def abandon(self) -> list[str | bytes]:
+        self._opened = True
         held = self._let_go()
         undelivered = self._wire.abandon()
         for outgoing in held:
