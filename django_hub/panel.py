@@ -20,7 +20,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError
+from django.db import Error
 
 from django_hub import closes
 from django_hub.conf import get_settings
@@ -95,7 +95,7 @@ def _names(pks: set[str]) -> dict[str, str]:
             logger.debug("No user's key: %r", pk)
     try:
         users = model._default_manager.in_bulk(list(known.values()))  # noqa: SLF001
-    except DatabaseError as error:
+    except Error as error:
         # Who looks just because it is away is to see the hubs all the same.
         logger.warning("Users are shown by their keys, for now: %s", error)
         return {}

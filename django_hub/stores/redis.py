@@ -28,7 +28,8 @@ from django_hub.stores.redis_survey import RedisSurvey
 class RedisStore(RedisMembers, RedisMailboxes, RedisProcesses, RedisSurvey):
     """All of the contract for any number of processes. It belongs to the loop that first uses it.
 
-    Its parts, each a file: `RedisState`, and on it `RedisMembers`, `RedisMailboxes`, `RedisProcesses`.
+    Its parts, each a file: `RedisState`, and on it `RedisMembers`, `RedisMailboxes`, `RedisProcesses` and
+    `RedisSurvey`.
     """
 
     # Hubs

@@ -99,7 +99,7 @@ def _redis_store(host: dict[str, Any], limits: Limits) -> Store:
         from django_hub.stores.redis import RedisStore
     except ImportError as error:
         raise ImproperlyConfigured(
-            f"The Redis store needs redis and channels_redis: pip install django-hub[redis] ({error})."
+            f"The Redis store needs redis and channels_redis: pip install 'django-hub[redis]' ({error})."
         ) from error
     # Deployments that share a Redis tell their layers apart by this prefix; so are their hubs.
     prefix = _layer_settings().get("CONFIG", {}).get("prefix", "asgi")

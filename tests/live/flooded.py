@@ -6,7 +6,6 @@ do not have.
 
 import asyncio
 import os
-from typing import Any
 
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
 from django.conf import settings
@@ -14,7 +13,6 @@ from django.urls import path
 
 from django_hub import HubConsumer, HubEvents
 from django_hub.events import Event, Left, Message
-from django_hub.wires import inbox
 from tests.live import desk, wired
 
 settings.ASGI_APPLICATION = f"{__name__}.application"
@@ -80,11 +78,6 @@ class PosterEvents(HubEvents):
 
 def in_order(client_id: str, count: int) -> bool:
     return handled.get(client_id, []) == list(range(count))
-
-
-def inbox_of(client_id: str) -> Any:
-    """Of Daphne's protocol object of a client."""
-    return inbox.find(sockets[client_id]._wire._send.args[0])
 
 
 desk.names.update(globals())

@@ -320,7 +320,7 @@ async def test_a_damaged_hub_is_told_of_and_the_others_go_on(redis, store, caplo
     assert await store.renew([("lobby", "x"), ("cellar", "y")]) == [False, False]
 
 
-@pytest.mark.parametrize("part", ["hub", "members", "ids", "posted", "mail"])
+@pytest.mark.parametrize("part", ["hub", "members", "ids", "posted", "mail", "sent", "told", "log"])
 async def test_a_damaged_hub_is_changed_by_halves_by_nothing(redis, store, part):
     await store.apply([join()])
     await redis.delete(store._key("lobby", part))
@@ -329,6 +329,35 @@ async def test_a_damaged_hub_is_changed_by_halves_by_nothing(redis, store, part)
     assert isinstance((await store.apply([join(client="bob")])).outcomes[0], Damaged)
     assert isinstance((await store.apply([leave()])).outcomes[0], Damaged)
     assert await contents(redis, "{hub.lobby}") == before
+
+
+async def test_a_damaged_hub_is_not_half_destroyed(redis, store):
+    await store.create("lobby", None)
+    await spoil(redis, store, "members")
+    with pytest.raises(Damaged):
+        await store.destroy("lobby")
+    assert (await store.hub("lobby")).named
+
+
+async def test_to_look_at_what_is_not_ours_gives_it_no_end(redis, store):
+    await spoil(redis, store, "tail")
+    with pytest.raises(Damaged):
+        await store.tail("lobby", None)
+    assert await redis.ttl(store._key("lobby", "tail")) == -1
+
+
+@pytest.mark.parametrize("index", ["lives", "graves"])
+async def test_a_damaged_index_costs_no_dead_process_its_grave(redis, index):
+    store = RedisStore(redis, "test", limits_for(10.0))
+    await store.apply([join()])
+    await redis.eval(LET_TIME_GO_BY, 0, "test", 110)
+    await redis.set(store._index(index), "junk")
+    with pytest.raises(Damaged):
+        await store.reap()
+    # Mended, its members are lost as all others.
+    await redis.delete(store._index(index))
+    await store.reap()
+    assert await told(store) == ["+ann", "-ann lost"]
 
 
 async def test_a_claim_of_a_damaged_hub_takes_nothing(redis, store):

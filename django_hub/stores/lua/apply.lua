@@ -173,6 +173,8 @@ end
 local KINDS = {join = {join, 12}, post = {post, 5}, leave = {leave, 3}, lose = {lose, 3}, update = {update, 4}}
 
 check()
+-- Before all writes, as what `check` looks at.
+local log = redis.call('HMGET', LOG, 'epoch', 'seq')
 local at = 5
 while at <= #ARGV do
   local carry_out, fields = unpack(KINDS[ARGV[at]])
@@ -180,5 +182,4 @@ while at <= #ARGV do
   at = at + 1 + fields
 end
 appended()
-local log = joined and redis.call('HMGET', LOG, 'epoch', 'seq') or {}
-return {woken, bell(), outcomes, replaced, log[1] and log or {}}
+return {woken, bell(), outcomes, replaced, joined and log[1] and log or {}}

@@ -4,6 +4,10 @@
 
 local clock = redis.call('TIME')
 local now = string.format('%.0f', clock[1] * 1000000 + clock[2])
+-- Raise where something else has written to them, before anything is moved: a grave that is not listed is never
+-- cleared.
+redis.call('ZCARD', KEYS[2])
+redis.call('SCARD', KEYS[3])
 for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
   redis.call('ZREM', KEYS[1], process)
   redis.call('ZREM', KEYS[2], process)

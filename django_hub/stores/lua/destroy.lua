@@ -3,5 +3,6 @@
 if redis.call('EXISTS', HUB) == 0 then
   return {0, 1}
 end
+check()
 redis.call('HDEL', HUB, 'named')
 return {1, vanish_if_empty()}

@@ -4,11 +4,11 @@ if redis.call('EXISTS', TAIL) == 0 then
   -- What keeps the list there, and shows while it is that none was dropped.
   redis.call('RPUSH', TAIL, '')
 end
-redis.call('PEXPIRE', TAIL, ARGV[1])
 local function position(item)
   return tonumber(string.match(item, '^.(%d+) ') or '0')
 end
 local items = redis.call('LRANGE', TAIL, -tonumber(ARGV[3]), -1)
+redis.call('PEXPIRE', TAIL, ARGV[1])
 local last = position(items[#items])
 if ARGV[2] == '' then
   return {whole(last), 0, {}}

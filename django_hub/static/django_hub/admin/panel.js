@@ -310,7 +310,7 @@ hub.on("message", ({ data }) => {
   if (["search", "after", "by_name"].some((name) => data.sight[name] !== sight[name])) return;
   lastAt = Date.now();
   shownAt = data.at;
-  const silent = data.silent ? `; ${data.silent} servers do not answer` : "";
+  const silent = data.silent ? `; silent servers: ${data.silent}` : "";
   status("online", `Live, as of ${clock(data.at)}${silent}`);
   if (data.view === "error") rows([], "", { none: data.error });
   else (data.view === "hub" ? showHub : showHubs)(data);
