@@ -186,7 +186,7 @@ class HubConsumer(AsyncConsumer):
         of a message that a client of ``hub.v1`` sends again is taken once, as far as its first 1,023
         posts; what is posted elsewhere is always taken, and no part of a request.
         """
-        return await self._stay.post(data)
+        return await self._here().post(data)
 
     async def send(self, message: Sendable, *, key: str = "") -> bool:  # type: ignore[override]
         """Send to this client alone, past the hub. False: its socket is closed. ``key``: see `Bounds`.
@@ -195,14 +195,14 @@ class HubConsumer(AsyncConsumer):
         """
         frame = encode(message, get_settings().encoder)
         require_key(key)
-        return self._stay.send(frame, key)
+        return self._here().send(frame, key)
 
     async def close(self, code: int = 1000, reason: str = "") -> bool:
         """Close the socket behind what was sent. False: it is closed.
 
         Raises `InvalidMessage` for a code or reason that can't be sent.
         """
-        return self._stay.close(code, reason)
+        return self._here().close(code, reason)
 
     # What the relay calls, when it is to be asked again
 
@@ -225,12 +225,12 @@ class HubConsumer(AsyncConsumer):
         """Ask the hooks once more, of a user loaded anew; a refusal, or None."""
         self.scope["user"] = user
         refusal = await self._access.ask(self, granted)
-        self._stay.let_hear(self._access.may_receive)
+        self._here().let_hear(self._access.may_receive)
         return refusal
 
     # How it comes to all that
 
-    _stay: Stay
+    _stay: Stay | None = None
     # Of a hook that is called without a socket, which changes nothing here.
     _access = Access()
     _named = staticmethod(require_open_hub_name)
@@ -271,6 +271,15 @@ class HubConsumer(AsyncConsumer):
         with Visitor(relay.places, scope) as visitor:
             door = Door(self, self._access, relay, visitor, self._named, self._bounds, since)
             await door.open(receive, send, self._enter)
+
+    def _here(self) -> Stay:
+        if self._stay is None:
+            raise RuntimeError(
+                f"{type(self).__name__}: post, send and close are for a client that was let in. A hook "
+                "that is asked before raises Refused(code, reason) to turn it away; what a newcomer is to "
+                "get is sent by hub_joined of the HubEvents."
+            )
+        return self._stay
 
     def _enter(self, stay: Stay, receive: Receive) -> Awaitable[None]:
         self._stay = stay

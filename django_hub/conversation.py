@@ -56,6 +56,8 @@ class Conversation:
         self._clock = asyncio.get_running_loop().time
         self._heard = self._clock()
         self._watch: asyncio.TimerHandle | None = None
+        # The last that was taken and is not acknowledged; 0: none.
+        self._taken = 0
 
     @property
     def session(self) -> str:
@@ -172,8 +174,8 @@ class Conversation:
         frame: str | bytes,
         on_message: Callable[[str | bytes], Awaitable[None]] | None,
     ) -> None:
-        """What the client sent; a message is acknowledged when ``on_message`` returns. None: the client may
-        not send, and is told so. Raises `Refused`."""
+        """What the client sent; a message is acknowledged in the turn of the loop in which ``on_message``
+        returns. None: the client may not send, and is told so. Raises `Refused`."""
         self._heard = self._clock()
         match self._read(frame):
             case Ping():
@@ -189,10 +191,18 @@ class Conversation:
                 finally:
                     connection.taking = None
                     self._heard = self._clock()
-                if connection.left is None:
-                    connection.write(Outgoing(envelopes.ack(number)))
+                # One for all that came together: each is a system call, as dear as a delivery.
+                if not self._taken:
+                    asyncio.get_running_loop().call_soon(self.acknowledge, connection)
+                self._taken = number
             case Connect():
                 raise Refused(closes.BAD_REQUEST, "connect comes once")
+
+    def acknowledge(self, connection: Connection) -> None:
+        """Tell the client now what was taken: its socket is about to be closed, or nothing more came."""
+        number, self._taken = self._taken, 0
+        if number and connection.left is None:
+            connection.write(Outgoing(envelopes.ack(number)))
 
     def close(self) -> None:
         if self._watch is not None:

@@ -107,4 +107,6 @@ class Intake:
         return not connection.wire.closed and connection.left is None
 
     def _end(self, refusal: Refused) -> None:
+        if self._talk is not None:
+            self._talk.acknowledge(self._connection)
         self._connection.put_out("close", refusal)

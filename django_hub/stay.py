@@ -110,6 +110,8 @@ class Stay:
                 departure = Departure(
                     reason="read", code=closes.FAILED, error=f"{type(error).__name__}: {error}"
                 )
+                if self._talk is not None:
+                    self._talk.acknowledge(connection)
                 connection.close(closes.FAILED)
             elif connection.reader is None:
                 # We do it ourselves where a client does not answer to its end.

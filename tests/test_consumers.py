@@ -142,6 +142,20 @@ async def test_authorize_that_raises_refuses(world: World, caplog: pytest.LogCap
     assert world.events == []
 
 
+@pytest.mark.parametrize("does", ["post", "send", "close"])
+async def test_a_hook_that_speaks_before_anybody_is_there_is_told_so(
+    world: World, caplog: pytest.LogCaptureFixture, does: str
+) -> None:
+    class Hasty(OpenConsumer):
+        async def authorize(self) -> bool:
+            await getattr(self, does)(*([] if does == "close" else ["hello"]))
+            return True
+
+    socket = await open_with(world, Hasty)
+    assert await socket.close_code() == 1011
+    assert "Hasty: post, send and close are for a client that was let in" in caplog.text
+
+
 async def test_a_meta_that_is_too_large_refuses(world: World, caplog: pytest.LogCaptureFixture) -> None:
     class Large(OpenConsumer):
         async def get_meta(self) -> dict[str, Any]:

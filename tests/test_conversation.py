@@ -261,6 +261,46 @@ async def test_what_is_not_a_member_any_more_is_said_to_be_new(world: World) -> 
     assert (await talk.next("message"))["data"] == "missed"
 
 
+class Direct(Room):
+    """Takes what is said at once, but for two words."""
+
+    max_message_bytes = 100
+
+    async def on_message(self, data: str | bytes) -> None:
+        if data == "go":
+            raise Refused(4321, "as you wish", reconnect=False)
+        if data == "fail":
+            raise ValueError("a bug")
+
+
+async def test_one_ack_stands_for_all_that_came_together(world: World) -> None:
+    talk = Talk(world, Direct)
+    await talk.come()
+    for number in range(1, 17):
+        talk.say(type="message", id=number, data="hi")
+    acks = [(await talk.next("ack"))["id"]]
+    while acks[-1] < 16:
+        acks.append((await talk.next("ack"))["id"])
+    assert len(acks) < 4
+    talk.say(type="message", id=17, data="hi")
+    assert (await talk.next("ack"))["id"] == 17
+
+
+@pytest.mark.parametrize(
+    ("last", "code"),
+    [("go", 4321), ("fail", 1011), ("x" * 200, 1009)],
+    ids=["refused", "failed", "too long"],
+)
+async def test_what_was_taken_is_acknowledged_before_a_close(world: World, last: str, code: int) -> None:
+    """Else its client would hold for lost what is not."""
+    talk = Talk(world, Direct)
+    await talk.come()
+    talk.say(type="message", id=1, data="hi")
+    talk.say(type="message", id=2, data=last)
+    frames = [await talk.next("ack", "closing"), await talk.next("ack", "closing")]
+    assert [(frame.get("id"), frame.get("code")) for frame in frames] == [(1, None), (None, code)]
+
+
 async def test_messages_are_acknowledged_and_taken_once(world: World) -> None:
     talk = Talk(world)
     await talk.come()
