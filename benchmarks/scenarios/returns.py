@@ -40,7 +40,7 @@ class _Client:
     async def next(self, kind: str) -> dict[str, Any]:
         while True:
             frame: dict[str, Any] = json.loads(await self.socket.recv())
-            if frame["type"] == kind:
+            if frame.get("type", "message") == kind:
                 return frame
 
     async def hear(self, count: int) -> None:
