@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -61,7 +62,9 @@ def anchors(page):
 @pytest.mark.parametrize("page", [*FRONT, *PAGES], ids=name_of)
 def test_links_lead_somewhere(page):
     for target, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)", prose(page)):
-        path = page.parent / target if target else page
+        path = (page.parent / target).resolve() if target else page
+        if (ROOT / "django_hub") in path.parents:  # it may be installed elsewhere
+            path = Path(django_hub.__file__).parent / path.relative_to(ROOT / "django_hub")
         assert path.exists(), f"{page.name} links to {target}"
         if anchor and path.suffix == ".md":
             assert anchor in anchors(path), f"{page.name} links to {target}#{anchor}"

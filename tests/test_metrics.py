@@ -11,6 +11,7 @@ import pytest
 
 from django_hub import metrics
 from django_hub.tallies import Tallies, tallies
+from tests.pages import ROOT
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -99,7 +100,10 @@ def test_who_does_not_ask_for_them_does_not_import_them() -> None:
         "assert not bad, bad"
     )
     subprocess.run(
-        [sys.executable, "-c", code], check=True, env={"DJANGO_SETTINGS_MODULE": "tests.settings"}
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=ROOT,
+        env={"DJANGO_SETTINGS_MODULE": "tests.settings"},
     )
 
 
@@ -116,6 +120,7 @@ def test_where_the_extra_is_missing_it_is_named(setting: str, module: str, extra
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
+        cwd=ROOT,
         env={"DJANGO_SETTINGS_MODULE": "tests.settings"},
         check=False,
     )
@@ -127,6 +132,7 @@ def test_a_directory_that_is_missing_is_named() -> None:
         [sys.executable, "-c", "import django; django.setup(); import django_hub.metrics"],
         capture_output=True,
         text=True,
+        cwd=ROOT,
         env={"DJANGO_SETTINGS_MODULE": "tests.settings", "PROMETHEUS_MULTIPROC_DIR": "/nowhere"},
         check=False,
     )
