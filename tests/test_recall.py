@@ -20,6 +20,19 @@ async def published(store, *texts):
     return [Entry("lobby", text, epoch=n.epoch, seq=n.seq) for text, n in zip(texts, numbers, strict=True)]
 
 
+def answers_late(store, monkeypatch):
+    """Until the event is set, what was read of a history waits."""
+    read, gate = store.history, asyncio.Event()
+
+    async def history(hub, after):
+        found = await read(hub, after)
+        await gate.wait()
+        return found
+
+    monkeypatch.setattr(store, "history", history)
+    return gate
+
+
 async def test_many_ask_and_the_store_is_read_once():
     store, tasks = FaultyStore(), Tasks()
     recall = Recall("lobby", store, tasks)
@@ -56,15 +69,8 @@ async def test_who_heard_more_elsewhere_has_missed_nothing():
 
 async def test_a_reading_that_was_under_way_before_may_not_know_it_yet(monkeypatch):
     store = FaultyStore()
-    recall, read, gate = Recall("lobby", store, Tasks()), store.history, asyncio.Event()
+    recall, gate = Recall("lobby", store, Tasks()), answers_late(store, monkeypatch)
     (one,) = await published(store, "1")
-
-    async def slow(hub, after):
-        history = await read(hub, after)
-        await gate.wait()
-        return history
-
-    monkeypatch.setattr(store, "history", slow)
     first = asyncio.create_task(recall.between(one.epoch, 0, 1))
     await turns()
     await published(store, "2")
@@ -114,15 +120,8 @@ async def test_however_often_it_is_read_one_timer_waits(monkeypatch):
 
 async def test_what_passes_while_it_reads_is_not_missing(monkeypatch):
     store = FaultyStore()
-    recall, read, gate = Recall("lobby", store, Tasks()), store.history, asyncio.Event()
+    recall, gate = Recall("lobby", store, Tasks()), answers_late(store, monkeypatch)
     (one,) = await published(store, "1")
-
-    async def slow(hub, after):
-        history = await read(hub, after)
-        await gate.wait()
-        return history
-
-    monkeypatch.setattr(store, "history", slow)
     asking = asyncio.create_task(recall.between(one.epoch, 0, 2))
     await turns()
     (two,) = await published(store, "2")
